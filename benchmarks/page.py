@@ -170,7 +170,7 @@ def main() -> None:
                 except OSError:
                     time.sleep(0.1)
             print(f"{connections:,} connections, {runs:,} runs; started with {mib(server.pid, 'VmRSS'):.0f} MiB")
-            print(f"{'':40}{'status':>7}{'KiB':>8}{'first, ms':>11}{'ms':>8}{'MiB':>6}")
+            print(f"{'':40}{'status':>7}{'KiB':>8}{'first, ms':>11}{'ms':>8}{'MiB':>6}{'at most':>8}")
             for path in ADDRESSES:
                 costs = []
                 for _ in range(ROUNDS):
@@ -179,7 +179,8 @@ def main() -> None:
                     costs.append(1000 * (cpu(server.pid) - before))
                 first, later = costs[0], statistics.median(costs[1:])
                 print(
-                    f"{path:40}{status:>7}{size / 1024:>8.0f}{first:>11.1f}{later:>8.1f}{mib(server.pid, 'VmRSS'):>6.0f}"
+                    f"{path:40}{status:>7}{size / 1024:>8.0f}{first:>11.1f}{later:>8.1f}"
+                    f"{mib(server.pid, 'VmRSS'):>6.0f}{mib(server.pid, 'VmHWM'):>8.0f}"
                 )
             measure_viewers(folder, server.pid, port, runs // connections)
             print(f"at most {mib(server.pid, 'VmHWM'):.0f} MiB")

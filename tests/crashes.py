@@ -443,7 +443,7 @@ def violations(
         key = (run["connection"], run["run"])
         if run["outcome"] == "succeeded" and run["kind"] == "command" and not (key in began and key in ended):
             wrong.append(f"P5: {key} is said to have succeeded, and did not")
-        if run["outcome"] not in ("succeeded", "failed", "interrupted", "stopped", "skipped", "partial"):
+        if run["outcome"] not in ("succeeded", "failed", "interrupted", "stopped", "skipped", "partial", "held"):
             wrong.append(f"P5: {key} has no outcome")
 
     # Every queued slot became a run, and every request at most one.

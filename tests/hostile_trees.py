@@ -47,7 +47,9 @@ LOOKING: tuple[tuple[str, ...], ...] = (
     ("site", "site"),
 )
 # What commands do that do something; they obey the workspace, which is what they are for.
-ACTING = frozenset({"init", "new", "demo", "tick", "run", "stop", "undo", "reset", "install", "history", "web"})
+ACTING = frozenset(
+    {"init", "new", "demo", "tick", "run", "stop", "undo", "approve", "decline", "reset", "install", "history", "web"}
+)
 # Those of them that ask git, or read what a branch brings, in different ways: enough for every change.
 ASKING_GIT: tuple[tuple[str, ...], ...] = (
     ("validate",),

@@ -94,7 +94,15 @@ def test_every_command_that_speaks_json_is_here() -> None:
         elif any("json" in getattr(param.type, "choices", ()) for param in command.params):
             yield " ".join(words)
 
-    asked = {" ".join(words) for words, _ in ASKED} | {"tick", "log", "stop", "undo", "history archive"}
+    asked = {" ".join(words) for words, _ in ASKED} | {
+        "tick",
+        "log",
+        "stop",
+        "undo",
+        "approve",
+        "decline",
+        "history archive",
+    }
     missing = [one for one in speaking(cli.commands, ()) if not any(f"{line} ".startswith(f"{one} ") for line in asked)]
     assert missing == []
 

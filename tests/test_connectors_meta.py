@@ -634,4 +634,4 @@ def test_killed_at_some_moments(ads: Ads, mode: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_killed_at_any_moment(ads: Ads, mode: str) -> None:
-    kill_at_each(ads, range(0, 400, 3), **MODES[mode])
+    kill_at_each(ads, range(400), **MODES[mode])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connrunner.config.after import Placed, find_wrong_places
+from connrunner.core.connection_index import EXPORT, IMPORT, ConnectionIndex
 from connrunner.core.model import Command, Connection, Export, Format, Import, Manual, QueuedRun, Work
 from connrunner.core.planning import forecast
 from connrunner.core.planning.queue_order import predict_slot, sort_queue, sort_slots
@@ -125,3 +126,28 @@ def test_what_cannot_be_obeyed(places: dict[str, tuple[str, tuple[str, ...]]], e
     assert [name for name, _ in found] == [name for name, _ in expected]
     for (_, message), (_, words) in zip(found, expected, strict=True):
         assert message.endswith(words)
+
+
+def test_each_of_many_slots_is_asked_about_once_and_built_never() -> None:
+    asked: list[str] = []
+
+    class Counted(ConnectionIndex):
+        def read_traits(self, name: str) -> str:
+            asked.append(name)
+            return super().read_traits(name)
+
+    def build(name: str) -> Connection:
+        raise AssertionError(name)
+
+    kinds = {"e": EXPORT, "c": "", "i": IMPORT}
+    known = Counted(
+        {f"{kind}{number:03}": kinds[kind] for kind in kinds for number in range(100)}, build, lambda _: {}, {}
+    )
+    slots = [(SIX + timedelta(minutes=int(name[1:]) // 10), name) for name in known]
+    expected = sorted(slots, key=lambda slot: (slot[0], "ice".index(slot[1][0]), slot[1]))
+    assert sort_slots(slots, known) == expected
+    assert sorted(asked) == sorted(known)
+    asked.clear()
+    entries = [QueuedRun(connection=name, due_at=due_at, queued_at=due_at) for due_at, name in slots]
+    assert [(entry.due_at, entry.connection) for entry in sort_queue(entries, known)] == expected
+    assert sorted(asked) == sorted(known)

@@ -190,6 +190,8 @@ def test_a_context_is_plain_json_and_complete(tmp_path: Path) -> None:
         "rejects": "connrunner rejects crm 12",
         "run": "connrunner run crm",
         "runs": "connrunner runs crm",
+        "approve": "",
+        "decline": "",
         "status": "connrunner status",
         "validate": "connrunner validate",
     }

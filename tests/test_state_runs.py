@@ -405,3 +405,6 @@ def test_what_a_picture_needs_of_each_run_is_what_the_whole_record_says(state: S
     assert [mark.is_whole for mark in marks] == [True, True, False, False, False, True, True, True]
     assert len(list(run_files.read_marks(state, "a", 2))) == 2
     assert list(run_files.read_marks(state, "nobody", 2)) == []
+    ends = list(run_files.read_ends(state, "a"))
+    assert ends == [(run.ended_at, run.outcome) for run in run_files.read_history(state, "a")]
+    assert list(run_files.read_ends(state, "nobody")) == []

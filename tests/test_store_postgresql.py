@@ -22,7 +22,7 @@ from connrunner.core.model import Field, Format, Import, LocalFile, ProfileModel
 from connrunner.doctor.profile_store import check_profile_store
 from connrunner.errors import RunError
 from connrunner.profiles import ProfileStore
-from connrunner.profiles.jobs import ImportJob, RunStamp
+from connrunner.profiles.jobs import ImportJob, RunStamp, UndoJob
 from connrunner.profiles.patience import Patience
 from connrunner.profiles.store_place import StorePlace
 from connrunner.profiles.stores import duckdb as embedded
@@ -490,6 +490,17 @@ def test_errors_hold_no_values(place: DatabasePlace, postgres_server: Server, tm
         with pytest.raises(RunError) as caught:
             take(store, file, 2)
         assert "Anna" not in str(caught.value)
+
+
+def test_an_undo_is_refused_and_changes_nothing(place: DatabasePlace, tmp_path: Path) -> None:
+    with opened(place) as store:
+        take(store, write_file(tmp_path / "1.csv", ONE), 1)
+        stood = tell(store)
+        job = UndoJob(run=1, stamp=RunStamp(connection="people", run=2, at=AT), rejects=tmp_path / "rejects")
+        with pytest.raises(RunError, match="only the embedded store keeps") as caught:
+            store.undo(job)
+        assert caught.value.code == "no-undo"
+        assert tell(store) == stood
 
 
 def test_a_pooler_between_finds_nothing_left_in_a_session(place: DatabasePlace, tmp_path: Path) -> None:

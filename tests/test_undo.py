@@ -12,7 +12,7 @@ import pytest
 
 from connrunner.core import instant
 from connrunner.core.model import RunIntent
-from connrunner.core.planning.due import UndoRequest
+from connrunner.core.planning.due import DecisionRequest
 from connrunner.scheduler.tick import Tick
 from connrunner.state import requests
 from connrunner.state.journal import Journal
@@ -108,10 +108,20 @@ def test_what_cannot_be_undone_is_refused_before_anything_is_asked_for(crm: Plac
     for arguments, words in REFUSED:
         failed = crm.run("undo", *arguments.split(), check=2)
         assert words in failed.err, arguments
-    assert not requests.read_undo_requests(crm.state)
+    assert not requests.read_decisions(crm.state)
     crm.run("undo", "crm", "2")
     assert "has been undone already, by #4" in crm.run("undo", "crm", "2", check=2).err
     assert "is an undo itself" in crm.run("undo", "crm", "4", check=2).err
+
+
+def test_a_connection_that_is_no_import_any_more_undoes_nothing(crm: Place) -> None:
+    stood = people(crm)
+    crm.command("crm", "pass")
+    failed = crm.run("undo", "crm", "2", check=2)
+    assert "crm is no import any more, and an undo is a run of an import" in failed.err
+    assert not requests.read_decisions(crm.state)
+    crm.write("connections/crm.yaml", CRM)
+    assert people(crm) == stood
 
 
 @pytest.mark.thorough
@@ -134,7 +144,7 @@ def test_it_goes_before_what_waits_and_takes_no_place_in_the_queue(crm: Place) -
     crm.run("tick")
     runs = [(one["run"], one["trigger"]) for one in crm.runs("crm")]
     assert runs[:2] == [(4, "manual"), (3, "undo")]
-    assert not requests.read_undo_requests(crm.state)
+    assert not requests.read_decisions(crm.state)
 
 
 def test_a_slot_is_not_merged_into_an_undo_that_works(crm: Place) -> None:
@@ -144,7 +154,7 @@ def test_a_slot_is_not_merged_into_an_undo_that_works(crm: Place) -> None:
     Tick(crm.folder, crm.state, now=at, say=lambda _: None).take_in()
     state = Journal(crm.state).read()
     state.waiting.clear()
-    undo = UndoRequest(connection="crm", run=2, asked_at=at, asked_by="ann", id="undo-1").as_entry()
+    undo = DecisionRequest(kind="undo", connection="crm", run=2, asked_at=at, asked_by="ann", id="undo-1").as_entry()
     intent = RunIntent(run=3, started_at=at, kind="undo")
     state.started["crm"] = StartedRun(entry=undo, intent=intent, lane="main")
     later = Tick(crm.folder, crm.state, now=at + timedelta(minutes=5), say=lambda _: None)
@@ -154,15 +164,15 @@ def test_a_slot_is_not_merged_into_an_undo_that_works(crm: Place) -> None:
 def test_a_request_that_was_answered_is_not_answered_twice(crm: Place) -> None:
     """The tick died between the record of the start and the removal of the request."""
     ask(crm, 2)
-    (request,) = requests.read_undo_requests(crm.state)
+    (request,) = requests.read_decisions(crm.state)
     crm.run("tick")
-    requests.request_undo(crm.state, request)
-    (again,) = requests.read_undo_requests(crm.state)
+    requests.request_decision(crm.state, request)
+    (again,) = requests.read_decisions(crm.state)
     left = crm.state.requests / f"{again.id}.json"
     left.rename(crm.state.requests / f"{request.id}.json")
     crm.run("tick")
     assert [one["run"] for one in crm.runs("crm")] == [3, 2, 1]
-    assert not requests.read_undo_requests(crm.state)
+    assert not requests.read_decisions(crm.state)
 
 
 def test_one_that_waits_can_be_taken_back(crm: Place) -> None:
@@ -170,7 +180,7 @@ def test_one_that_waits_can_be_taken_back(crm: Place) -> None:
     crm.run("stop", "crm")
     assert people(crm)["1"] == ("x@example.com", "X")
     assert crm.runs("crm")[0]["outcome"] == "stopped"
-    assert not requests.read_undo_requests(crm.state)
+    assert not requests.read_decisions(crm.state)
     crm.run("tick")
     assert len(crm.runs("crm")) == 3
 
@@ -185,7 +195,7 @@ def test_one_of_a_connection_that_is_gone_is_told(crm: Place) -> None:
     runs = crm.runs("crm")
     assert (runs[0]["run"], runs[0]["outcome"]) == (3, "skipped")
     assert len(runs) == 3
-    assert not requests.read_undo_requests(crm.state)
+    assert not requests.read_decisions(crm.state)
 
 
 def test_one_that_history_says_was_skipped_is_not_done_when_its_file_is_back(

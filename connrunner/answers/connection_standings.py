@@ -36,7 +36,8 @@ ORDERS: tuple[Order, ...] = ("trouble", "next", "time", "name")
 GROUPS: tuple[Group, ...] = ("attention", "running", "waiting", "next", "without", "off")
 PLACES = {group: place for place, group in enumerate(GROUPS)}
 SORTED_IN_PART = 500  # rows before a page: behind more, all are sorted
-RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "late": 3}  # of trouble
+# Of trouble.
+RANKS = {"broken": 0, "unusable": 0, "failed": 1, "interrupted": 1, "skipped": 1, "partial": 2, "held": 2, "late": 3}
 FAR = datetime.max.replace(tzinfo=UTC)
 
 
@@ -59,7 +60,7 @@ class ConnectionStanding(NamedTuple):
     name: str
     connection: Connection | None  # None when its file is broken or gone
     group: Group
-    trouble: str  # broken, the failing outcome, late; empty when there is none
+    trouble: str  # broken, the failing outcome, late or held; empty when there is none
     since: datetime | None  # of the trouble
     is_late: bool
     is_running: bool
@@ -132,12 +133,15 @@ def page_connections(view: WorkspaceView, query: ConnectionQuery, health: Health
 
 
 def find_troubles(view: WorkspaceView, health: Health) -> dict[str, tuple[str, datetime | None]]:
-    """Return the connections that need attention: what is wrong (broken, unusable, the outcome, late), and since when.
+    """Return the connections that need attention: what is wrong (broken, unusable, how it ended, late), and since when.
 
     One that fails and is switched off needs none.
     """
     connections = view.workspace.connections
-    found: dict[str, tuple[str, datetime | None]] = {one.connection: ("late", one.due_at) for one in health.late}
+    found: dict[str, tuple[str, datetime | None]] = {
+        name: ("held", one.since) for name, one in view.journal_state.held.items()
+    }
+    found |= {one.connection: ("late", one.due_at) for one in health.late}
     for failing in health.failing:
         connection = connections.get(failing.connection)
         if connection is None or connection.enabled:

@@ -15,12 +15,13 @@ from connrunner.answers.coming_slots import list_slots, usual_durations
 from connrunner.answers.predecessors import Predecessor, list_predecessors
 from connrunner.answers.run_history import NextRun, find_next_run
 from connrunner.answers.shared_blackouts import describe_shared_blackouts, find_shared_blackouts
-from connrunner.answers.status import find_last_tick
+from connrunner.answers.status import find_last_tick, held_as_dict
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.answers.yaml_history import YamlInForce
 from connrunner.config import zones
 from connrunner.config.documents import places
 from connrunner.core import instant, run_records, schedules
+from connrunner.core.held_runs import HeldRun
 from connrunner.core.model import Connection, Run, TimesPerDay
 from connrunner.core.planning import decisions as deciding
 from connrunner.core.planning import outlook
@@ -83,6 +84,7 @@ class ConnectionExplanation:
     active: ActiveRun | None
     next: NextRun
     last: Run | None
+    held: HeldRun | None  # what waits for somebody to approve or decline it
     decisions: tuple[Decision, ...]  # oldest first
     lately: tuple[tuple[datetime, str], ...]  # the newest of them, in words
 
@@ -117,6 +119,7 @@ def explain_connection(view: WorkspaceView, name: str, *, count: int) -> Connect
         active=find_active_run(view, name),
         next=find_next_run(view, name),
         last=run_files.read_last_run(view.state, name),
+        held=view.journal_state.held.get(name),
         decisions=decided,
         lately=tuple(reasons.summarize_decisions(decided[-LATEST * ENOUGH :], zone)[-LATEST:]),
     )
@@ -281,6 +284,7 @@ def as_dict(explanation: ConnectionExplanation, explained: InstantExplanation | 
         "usual": {"runs": usual.runs, "median": usual.median, "p95": usual.p95} if usual.runs else None,
         "tight": _tight_as_dict(explanation.tight) if explanation.tight else None,
         "last": run_records.as_dict(explanation.last) if explanation.last else None,
+        "held": held_as_dict(explanation.held) if explanation.held else None,
         "after": [predecessors.as_dict(one) for one in explanation.after],
         "next": [{"due_at": instant.text(slot.due_at), "note": slot.note} for slot in declared.slots]
         if declared

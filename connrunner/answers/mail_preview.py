@@ -13,6 +13,7 @@ from typing import Any
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config.versions.author import author
 from connrunner.core import instant
+from connrunner.core.held_runs import held_facts
 from connrunner.core.model import Run, Target
 from connrunner.errors import ArgumentError
 from connrunner.lazy_dataclasses import dataclass
@@ -132,6 +133,8 @@ def _recent(about: Run | None, before: Sequence[Run], *, is_lone: bool, is_real:
 
 def _event_facts(view: WorkspaceView, event: str, target: str, runs: Sequence[Run]) -> dict[str, Any]:
     """Return what is known of *event* beyond its run; nothing when it has to be made up."""
+    if event == "held" and runs and "held" in runs[0].result.detail:
+        return held_facts(runs[0])
     if event != "digest":
         return failure_streak.describe_streak(runs, event) if runs else {}
     end = view.clock()

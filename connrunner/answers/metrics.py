@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import chain, islice
 
@@ -12,12 +14,14 @@ from connrunner import __version__
 from connrunner.answers.active_runs import list_active_runs
 from connrunner.answers.status import check_health, lane_of
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core.connection_index import OFF, find_lanes, find_with
 from connrunner.core.counts import NAMES
 from connrunner.core.formats.prometheus import Metric
 from connrunner.core.model import Outcome, Run
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.state import run_files
 
+UNKNOWN = -1  # rows, of a run that counts none
 LOOKED_AT = 100  # runs, for the last one that succeeded
 
 
@@ -70,19 +74,22 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
     health, journal_state, workspace = check_health(view), view.journal_state, view.workspace
     yield _single("info", "The version of connrunner.", 1, version=__version__)
     yield _single("last_tick_timestamp_seconds", "When a tick last looked.", _timestamp(health.last_tick))
-    states = Counter("on" if connection.enabled else "off" for connection in workspace.connections.values())
+    off = len(find_with(workspace.connections, OFF))
+    states = Counter(on=len(workspace.connections) - off, off=off)
+    states = +states  # without those that there are none of
     states["broken"] = len(workspace.broken)
     yield _by_label("connections", "Connections by what can be done with them.", "state", states)
     yield _single(
         "workspace_trouble", "1 while the last good version of the workspace is in use.", bool(workspace.trouble)
     )
-    lanes = Counter({connection.lane: 0 for connection in workspace.connections.values()})
+    lanes = Counter(dict.fromkeys(find_lanes(workspace.connections), 0))
     lanes.update(lane_of(view, name) for name in journal_state.waiting)
     yield _by_label("queue_length", "Runs that are due and wait, by lane.", "lane", lanes)
     yield _single("running", "Runs that work now.", sum(run.lives for run in list_active_runs(view)))
     yield _single("late", "Slots that no tick has seen, or that wait too long.", len(health.late))
     yield _single("failing", "Connections whose last run was no success.", len(health.failing))
     yield _single("partial", "Those of them whose last run did its work, and refused rows.", health.partial)
+    yield _single("held", "Held runs that wait for somebody to approve or decline them.", len(journal_state.held))
     yield _single("unusable_histories", "Connections that do not run: their history is unusable.", len(health.unusable))
     yield _single("mail_owed", "Mails that wait to be sent.", len(journal_state.owed))
     yield _single("mail_dead", "Mails that were given up.", len(journal_state.dead))
@@ -93,27 +100,39 @@ def read_metrics(view: WorkspaceView) -> Iterator[Metric]:
 
 
 def _of_connections(view: WorkspaceView, failures: dict[str, int]) -> Iterator[Metric]:
-    found = [
-        _read_figures(view, name, failures.get(name, 0))
-        for name in sorted({*view.workspace.connections, *view.workspace.broken})
-    ]
-    for name, words, of_run in LAST_RUN_FIGURES:
-        yield _by_connection(name, words, [(figures.name, of_run(figures.last)) for figures in found if figures.last])
-    for name, words, of_now in CURRENT_FIGURES:
-        yield _by_connection(name, words, [(figures.name, of_now(figures)) for figures in found])
-    outcomes = [
-        ({"connection": figures.name, "outcome": str(figures.last.outcome)}, 1) for figures in found if figures.last
-    ]
-    yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", tuple(outcomes))
-    rows = [
-        ({"connection": figures.name, "counter": counter}, getattr(figures.last.result.counts, counter))
-        for figures in found
-        if figures.last and figures.last.intent.kind != "command"
-        for counter in NAMES
-        if counter == "read" or getattr(figures.last.result.counts, counter)
-    ]
+    names = sorted({*view.workspace.connections, *view.workspace.broken})
+    # Columns of numbers: ten thousand runs in memory at once would be many times as large.
+    columns = {name: array("d") for name, *_ in (*LAST_RUN_FIGURES, *CURRENT_FIGURES)}
+    counters = {counter: array("q") for counter in NAMES}
+    outcomes: list[str] = []
+    for figures in (_read_figures(view, name, failures.get(name, 0)) for name in names):
+        last = figures.last
+        for name, _, of_run in LAST_RUN_FIGURES:
+            columns[name].append(_or_nan(of_run(last) if last else None))
+        for name, _, of_now in CURRENT_FIGURES:
+            columns[name].append(_or_nan(of_now(figures)))
+        outcomes.append(last.outcome.value if last else "")
+        counts = last.result.counts if last and last.intent.kind != "command" else None
+        for counter, column in counters.items():
+            column.append(getattr(counts, counter) if counts else UNKNOWN)
+    for name, words, _ in (*LAST_RUN_FIGURES, *CURRENT_FIGURES):
+        yield _by_connection(name, words, names, columns[name])
+    known = (
+        ({"connection": name, "outcome": outcome}, 1) for name, outcome in zip(names, outcomes, strict=True) if outcome
+    )
+    yield Metric("connrunner_last_run_outcome", "1, with the outcome of the last ended run.", known)
+    rows = (
+        ({"connection": name, "counter": counter}, column[place])
+        for place, name in enumerate(names)
+        for counter, column in counters.items()
+        if column[place] > 0 or (counter == "read" and column[place] == 0)
+    )
     words = "Rows of the last ended run by counter; those that are 0 are left out, but for read."
-    yield Metric("connrunner_last_run_rows", words, tuple(rows))
+    yield Metric("connrunner_last_run_rows", words, rows)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def _read_figures(view: WorkspaceView, name: str, failures: int) -> ConnectionFigures:
@@ -142,8 +161,10 @@ def _timestamp(moment: datetime | None) -> float | None:
     return None if moment is None else round(moment.timestamp(), 3)
 
 
-def _by_connection(metric: str, words: str, values: list[tuple[str, float | None]]) -> Metric:
-    samples = tuple(({"connection": name}, value) for name, value in values if value is not None)
+def _by_connection(metric: str, words: str, names: list[str], values: Iterable[float]) -> Metric:
+    samples = (
+        ({"connection": name}, value) for name, value in zip(names, values, strict=True) if not math.isnan(value)
+    )
     return Metric(f"connrunner_{metric}", words, samples)
 
 

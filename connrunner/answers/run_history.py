@@ -91,10 +91,10 @@ def count_last_day(view: WorkspaceView, names: Iterable[str]) -> OutcomeCounts:
     """Return how the runs of *names* went that ended in the 24 hours before the view's instant."""
     now = view.clock()
     newest = (
-        takewhile(lambda run: run.ended_at > now - DAY, run_files.read_any_history(view.state, name))
+        takewhile(lambda end: end[0] > now - DAY, run_files.read_ends(view.state, name))
         for name in run_files.choose_with_past(view.state, names)
     )
-    return count_outcomes(run.outcome for run in chain.from_iterable(newest) if run.ended_at <= now)
+    return count_outcomes(outcome for at, outcome in chain.from_iterable(newest) if at <= now)
 
 
 def find_next_run(view: WorkspaceView, name: str) -> NextRun:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from connrunner.core.counts import NAMES, Counts
+from connrunner.core.held_runs import describe_approval
 from connrunner.core.model import Result, Run
 from connrunner.text.words import agree, plural
 
@@ -16,7 +17,9 @@ def describe_counts(counts: Counts) -> str:
 
 def describe_result(run: Run) -> str:
     """Return a run's counters and its message; that of an import that went well says the same as its counters."""
-    return describe_ending(run.result, kind=run.intent.kind)
+    found = describe_ending(run.result, kind=run.intent.kind)
+    approval = describe_approval(run.result.detail)
+    return f"{found}; {approval}" if approval and approval not in found else found
 
 
 def describe_ending(result: Result, *, kind: str) -> str:
@@ -45,7 +48,7 @@ def describe_run_briefly(run: Run) -> str:
 
 def _add_entry(result: str, run: Run) -> str:
     parts = [result]
-    if run.entry.trigger != "schedule":
+    if run.entry.trigger in ("manual", "undo"):
         parts.append(f"asked for by {run.entry.asked_by}")
     if run.entry.missed:
         parts.append(f"{agree(run.entry.missed, 'later slot', 'was', 'were')} missed")

@@ -16,6 +16,7 @@ from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.connection_index import OFF, find_with
+from connrunner.core.held_runs import HeldRun, describe_held_change
 from connrunner.core.model import Outcome, QueuedRun, Run
 from connrunner.core.outcome_counts import OutcomeCounts
 from connrunner.core.planning import due as planning
@@ -288,6 +289,7 @@ class Status:
     mail_dead: int
     last_day: OutcomeCounts
     damage: tuple[KnownDamage, ...] = ()  # of the state folder
+    held: tuple[HeldRun, ...] = ()  # that wait for somebody to approve or decline them, oldest first
 
 
 def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_runs: int = 0) -> Status:
@@ -315,7 +317,15 @@ def read_status(view: WorkspaceView, choice: ConnectionFilter = ALL, *, last_run
         mail_dead=len(view.journal_state.dead),
         last_day=count_last_day(view, choice.select(view, view.known_names())),
         damage=view.damage,
+        held=list_held_runs(view, choice),
     )
+
+
+def list_held_runs(view: WorkspaceView, choice: ConnectionFilter = ALL) -> tuple[HeldRun, ...]:
+    """Return the held runs that nobody has decided about, oldest first."""
+    held = view.journal_state.held.values()
+    chosen = (one for one in held if choice.includes(view, one.connection))
+    return tuple(sorted(chosen, key=lambda one: (one.since, one.connection)))
 
 
 def read_queue(view: WorkspaceView, choice: ConnectionFilter = ALL) -> Queue:
@@ -378,9 +388,9 @@ def _asked_for(view: WorkspaceView) -> Iterator[QueuedRun]:
     for request in requests.read_run_requests(view.state):
         if request.id not in known and request.connection not in view.journal_state.waiting:
             yield request.as_queued(request.asked_at)
-    for undoing in requests.read_undo_requests(view.state):
-        if undoing.id not in known:
-            yield undoing.as_entry()
+    for decision in requests.read_decisions(view.state):
+        if decision.id not in known:
+            yield decision.as_entry()
 
 
 def _find_off(view: WorkspaceView, choice: ConnectionFilter) -> Iterator[OffConnection]:
@@ -462,6 +472,11 @@ def describe_slot(slot: NextSlot, now: datetime) -> str:
     return f"{words}; will wait {durations.in_words(wait)} behind {expected.behind}"
 
 
+def describe_held_run(held: HeldRun) -> str:
+    """Return why a run is held, and what it would change."""
+    return f"{'; '.join(held.difference.get('reasons', ()))}; it would be {describe_held_change(held.difference)}"
+
+
 def _until(due: datetime, now: datetime) -> str:
     seconds = (due - now).total_seconds()
     if seconds <= 0:
@@ -513,10 +528,27 @@ def as_dict(status: Status) -> dict[str, Any]:
         "broken": list(health.broken),
         "unusable": [{"connection": one.connection, "reason": one.reason} for one in health.unusable],
         "trouble": health.trouble,
+        "held": [held_as_dict(one) for one in status.held],
         "damaged": [{"name": one.name, "reason": one.words} for one in status.damage],
         "uncommitted": list(status.uncommitted),
         "mail": {"owed": status.mail_owed, "dead": status.mail_dead},
         "last_24h": status.last_day.as_dict(),
+    }
+
+
+def held_as_dict(held: HeldRun) -> dict[str, Any]:
+    """Return a held run as plain data."""
+    difference = held.difference
+    return {
+        "connection": held.connection,
+        "run": held.run,
+        "since": instant.text(held.since),
+        "expires_at": instant.text(held.expires_at),
+        "reasons": list(difference.get("reasons", ())),
+        "counts": dict(difference.get("counts", {})),
+        "properties": dict(difference.get("properties", {})),
+        "columns": dict(difference.get("columns", {})),
+        "digest": held.digest,
     }
 
 

@@ -41,10 +41,10 @@ def choose_removal(view: WorkspaceView, name: str, *, asked_by: str, reason: str
 
 
 def _find_waiting(view: WorkspaceView, name: str) -> QueuedRun | None:
-    """Return what waits of *name*: an undoing goes before what stands in the queue."""
-    for undoing in requests.read_undo_requests(view.state):
-        if undoing.connection == name and undoing.id not in view.journal_state.answered:
-            return undoing.as_entry()
+    """Return what waits of *name*: a decision about a run goes before what stands in the queue."""
+    for decision in requests.read_decisions(view.state):
+        if decision.connection == name and decision.id not in view.journal_state.answered:
+            return decision.as_entry()
     return view.journal_state.waiting.get(name)
 
 

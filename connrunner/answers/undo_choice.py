@@ -5,12 +5,12 @@ from __future__ import annotations
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.model import Connection, Outcome
-from connrunner.core.planning.due import UndoRequest
+from connrunner.core.planning.due import DecisionRequest
 from connrunner.errors import ArgumentError
 from connrunner.state import run_files
 
 
-def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, reason: str) -> UndoRequest:
+def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, reason: str) -> DecisionRequest:
     """Return the request to undo run *number* of *name*; ArgumentError when it cannot be undone, and why.
 
     The connection has to be usable, and may be switched off. Whether what the run overwrote is still kept, only the
@@ -42,7 +42,8 @@ def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, r
     if run.outcome not in (Outcome.SUCCEEDED, Outcome.PARTIAL) or not run.result.counts.read:
         ended = f"{run.outcome} at {instant.local(run.ended_at, view.zone(name))}"
         raise ArgumentError(f"{name} #{number} changed no profile: it {ended}", hint="there is nothing to undo")
-    return UndoRequest(
+    return DecisionRequest(
+        kind="undo",
         connection=name,
         run=number,
         asked_at=view.clock(),

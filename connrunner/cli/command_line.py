@@ -29,6 +29,8 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "run": "Run connections now, each in its place in the queue, and wait until they end.",
         "stop": "Stop the run of connection NAME: the running one, or else the one that waits, and wait until it has ended.",
         "undo": "Put back what import run RUN of connection NAME overwrote, in a run of its own that goes before what waits.",
+        "approve": "Do what the held run of connection NAME showed, in a run of its own that goes before what waits.",
+        "decline": "Decline what the held run of connection NAME showed: it is held no longer, and nothing is changed.",
     },
     "Look": {
         "status": "Show what runs, what waits and until when, what comes next, and what is late or failing.",

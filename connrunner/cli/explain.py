@@ -20,6 +20,7 @@ from connrunner.answers.explain import (
 )
 from connrunner.answers.predecessors import describe_predecessors
 from connrunner.answers.run_summary import describe_result
+from connrunner.answers.status import describe_held_run
 from connrunner.answers.yaml_history import YamlInForce
 from connrunner.cli import text
 from connrunner.cli.options import CommandContext, with_context
@@ -114,6 +115,10 @@ def _facts(found: ConnectionExplanation, declared: DeclaredConnection) -> list[s
         result = describe_result(last)
         ended = instant.local_minute(last.ended_at, zone)
         rows.append(("Last", f"run {last.run} {last.outcome}, {ended}" + (f": {result}" if result else "")))
+    if (held := found.held) is not None:
+        until = instant.local_minute(held.expires_at, zone)
+        rows.append(("Held", f"run {held.run}, until {until}: {describe_held_run(held)}"))
+        rows.append(("", f"`connrunner approve {found.name} {held.run} --reason TEXT`, or `decline`"))
     title = f"{found.name}: {connection.title}" if connection.title != found.name else found.name
     description = [connection.description.strip()] if connection.description.strip() else []
     return [title, *description, "", *(f"{head:<6} {words}" for head, words in rows)]

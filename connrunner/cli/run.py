@@ -21,7 +21,7 @@ from connrunner.cli.options import CommandContext, leave, with_context
 from connrunner.cli.runs import HEAD, format_runs, run_row
 from connrunner.core import run_records
 from connrunner.core.model import Outcome, QueuedRun, Run
-from connrunner.core.planning.due import StopRequest, UndoRequest
+from connrunner.core.planning.due import DecisionRequest, StopRequest
 from connrunner.errors import ArgumentError
 from connrunner.scheduler import tick
 from connrunner.scheduler.lanes import EndedError
@@ -96,6 +96,9 @@ def _print(context: CommandContext, runs: Sequence[Run], *, is_one: bool) -> Non
     elif runs:
         click.echo(format_runs(runs, context.view.zone()))
     for run in runs:
+        if run.outcome is Outcome.HELD:
+            named = f"{run.connection} {run.run}"
+            click.echo(f"look: connrunner log {named}; then connrunner approve {named} --reason TEXT, or decline")
         if run.result.counts.refused:
             click.echo(f"which rows and why: connrunner rejects {run.connection} {run.run}")
 
@@ -109,10 +112,10 @@ class RunsWatcher:
         names: Sequence[str],
         *,
         with_progress: bool = False,
-        undoing: UndoRequest | None = None,
+        decision: DecisionRequest | None = None,
         command: str = "run",
     ) -> None:
-        self.view, self.names, self.undoing, self.command = view, tuple(names), undoing, command
+        self.view, self.names, self.decision, self.command = view, tuple(names), decision, command
         self._printed: set[str] = set()
         self.line = ProgressLine(view) if with_progress else None
         self.tick = tick.Tick(view.folder, view.state, say=self._say)  # which may have something to say at once
@@ -182,25 +185,25 @@ class RunsWatcher:
         return self._numbers.get(name)
 
     def _is_ours(self, entry: QueuedRun) -> bool:
-        """Tell apart the undoing that was asked for and the runs of the connection's own work."""
-        if self.undoing is None:
-            return entry.trigger != "undo"
-        return entry.trigger == "undo" and entry.due_at == self.undoing.asked_at
+        """Tell apart the decision that was asked for and the runs of the connection's own work."""
+        if self.decision is None:
+            return not entry.is_decision
+        return entry.trigger == self.decision.kind and entry.due_at == self.decision.asked_at
 
-    def _waits(self, name: str, journal_state: JournalState, undoings: Sequence[UndoRequest]) -> bool:
-        if self.undoing is None:
+    def _waits(self, name: str, journal_state: JournalState, decisions: Sequence[DecisionRequest]) -> bool:
+        if self.decision is None:
             return name in journal_state.waiting
-        return any(one.id == self.undoing.id for one in undoings)
+        return any(one.id == self.decision.id for one in decisions)
 
     def _have_ended(self) -> bool:
         # Before the journal: what is answered meanwhile is found there.
-        undoings = requests.read_undo_requests(self.view.state) if self.undoing else []
+        decisions = requests.read_decisions(self.view.state) if self.decision else []
         journal_state = self.tick.journal.read()
         for name in list(self._open):
             if (error := self.tick.lanes.withheld.get(name)) is not None:
                 raise error
             number, started = self._number(name, journal_state), journal_state.started.get(name)
-            if number is None and not self._waits(name, journal_state, undoings):
+            if number is None and not self._waits(name, journal_state, decisions):
                 self.taken_out.append(name)
                 self._open.remove(name)
             elif number is not None and (started is None or started.run != number):

@@ -16,6 +16,7 @@ from connrunner.answers.status import (
     Status,
     as_dict,
     check_health,
+    describe_held_run,
     describe_slot,
     describe_wait,
     health_as_dict,
@@ -114,7 +115,7 @@ def as_text(status: Status, limit: int, *, only_failing: bool) -> list[str]:
     if not only_failing:
         lines += [*_running(status), *_waiting(status, limit), *_coming(status, limit)]
         lines += [*_ended(status, limit), *_off(status, limit)]
-    lines += [*_late(status, limit), *_failing(status, limit)]
+    lines += [*_held(status, limit), *_late(status, limit), *_failing(status, limit)]
     if health.broken:
         names = ", ".join(health.broken[:limit]) + (" ..." if len(health.broken) > limit else "")
         lines.append(f"{len(health.broken)} broken: {names}; see `connrunner validate`")
@@ -198,6 +199,27 @@ def _off(status: Status, limit: int) -> list[str]:
     if not rows:
         return []
     return [text.table(("Off", "Since", "Commit"), rows), *_more(len(status.off) - limit), ""]
+
+
+def _held(status: Status, limit: int) -> list[str]:
+    rows = [
+        [
+            f"{one.connection} #{one.run}",
+            instant.local_minute(one.since, status.zone),
+            instant.local_minute(one.expires_at, status.zone),
+            describe_held_run(one),
+        ]
+        for one in status.held[:limit]
+    ]
+    if not rows:
+        return []
+    name = f"{status.held[0].connection} {status.held[0].run}"
+    return [
+        text.table(("Held", "Since", "Until", "What it would change"), rows),
+        *_more(len(status.held) - limit),
+        f"the first rows: `connrunner log {name}`; then `connrunner approve {name} --reason TEXT`, or `decline`",
+        "",
+    ]
 
 
 def _late(status: Status, limit: int) -> list[str]:

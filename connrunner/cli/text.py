@@ -29,6 +29,7 @@ COLOURS = {
     Outcome.STOPPED: "yellow",
     Outcome.INTERRUPTED: "red",
     Outcome.SKIPPED: "red",
+    Outcome.HELD: "yellow",
 }
 
 

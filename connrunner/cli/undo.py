@@ -43,7 +43,7 @@ def undo_command(context: CommandContext, name: str, number: int, reason: str, d
 
         leave(run_dry(context, [view.connection(name)], is_one=True, undo=number))
     view.prepare_state()
-    undo = requests.request_undo(view.state, undo)
+    undo = requests.request_decision(view.state, undo)
     if detach:
         if context.json:
             context.echo_json({"connection": name, "run": number, "asked_by": undo.asked_by, "ended": False})
@@ -51,7 +51,7 @@ def undo_command(context: CommandContext, name: str, number: int, reason: str, d
             click.echo(f"the undoing of {name} #{number} is asked for; the next tick does it")
         leave(0)
     watch = RunsWatcher(
-        view, [name], with_progress=sys.stderr.isatty() and not context.json, undoing=undo, command="undo"
+        view, [name], with_progress=sys.stderr.isatty() and not context.json, decision=undo, command="undo"
     )
     runs = watch.until_they_ended()
     for run in runs:

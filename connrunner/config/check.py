@@ -36,6 +36,7 @@ class WorkspaceContext:
     keep: Data | None = None
     stop: Data | None = None
     undo: Data | None = None
+    hold: Data | None = None
     executor: Any = None  # of the workspace
     lanes: Mapping[str, Data | None] = field(default_factory=dict)
     notify: tuple[Data, ...] = ()  # `defaults.notify`
@@ -239,6 +240,10 @@ def check_connection(data: Data, around: WorkspaceContext) -> Iterator[Finding]:
     if "undo" in data and "import" not in data:
         message = "`undo` has no meaning here: only an import can be undone"
         yield Finding(("undo",), message, "leave it out", "does-not-fit", at_key=True)
+    for key in ("review", "hold"):
+        if key in data and "command" in data:
+            message = f"`{key}` has no meaning here: what a program would change is not known before it runs"
+            yield Finding((key,), message, "leave it out", "does-not-fit", at_key=True)
     if isinstance(data.get("command"), dict):
         yield from _command(data["command"])
     if chosen := executor_of(data, around):

@@ -306,6 +306,7 @@ class _SharedFiles:
             keep=defaults.get("keep"),
             stop=defaults.get("stop"),
             undo=defaults.get("undo"),
+            hold=defaults.get("hold"),
             executor=None if self.top.problems else self.top.data.get("executor"),
             lanes={} if self.top.problems else self.top.data.get("lanes") or {},
             notify=tuple(_readable_notify(said)) if self.top.problems else tuple(defaults.get("notify") or ()),

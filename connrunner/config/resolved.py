@@ -105,6 +105,7 @@ def resolve_connection(name: str, data: Mapping[str, Any], around: WorkspaceCont
         "keep": around.keep,
         "stop": around.stop,
         "undo": around.undo if "import" in data else None,
+        "hold": around.hold if "import" in data or "export" in data else None,
     }
     filled = {**{key: value for key, value in inherited.items() if value is not None}, **filled}
     filled.pop("executor", None)  # this machine is not mentioned
@@ -162,6 +163,8 @@ def built(
         keep=keep_from(document.get("keep", {})),
         grace=durations.parse(document["stop"]["grace"]) if "stop" in document else GRACE,
         executor=document.get("executor"),
+        is_reviewed=document.get("review") == "always",
+        **({"hold_expires": durations.parse(document["hold"]["expires"])} if "hold" in document else {}),
         document=document,
         fingerprint=fingerprint,
     )

@@ -9,7 +9,7 @@ from connrunner.text.words import escape, nearest
 
 SHOWN = 60  # characters of a value
 
-FEW = 20  # names that a hint lists
+FEW = 24  # names that a hint lists
 
 
 def show(value: Any) -> str:

@@ -93,15 +93,18 @@ busy                    Another connrunner does the same at this moment.  Wait f
 cannot-start            A program or the worker could not be started.  Check that it is installed, may be executed, and is on the PATH of cron.
 config-error            The connection was due and its file could not be used.  `connrunner validate` shows why; its slots are skipped until it is fixed.
 crashed                 The worker's process died before it could say how the run went: killed by the kernel for lack of memory, for example.  Look into the system's log and into worker.txt beside the run's log.
+declined                Nothing was changed: what the run would change was declined.  Put right what its source has; the next run that would change something else goes on.
 deleted                 Somebody deleted the run's job in Kubernetes or Slurm before it said how it went.  Look at the effects, then `connrunner run NAME`; `connrunner stop NAME` is the way to end one.
 disk-full               A disk is full, or a quota or limit is used up: the message has the folder.  Make room there; the profile store is sound.
 does-not-end            Processes of the run are still there after SIGKILL: they hang in the kernel, often on a disk or a network file system.  Fix what they wait for, or restart the machine; the lane stays closed until they are gone.
 exit-status             The program ended with a status other than 0.  Its last words are in the message; `connrunner log NAME RUN` has all of them.
 expectation             What `expect` says does not hold, so nothing was changed.  Look at the data; if it is right, change `expect`.
 failed                  The run failed for a reason without a code of its own.  The message says what.
+held                    What the run would change waits for somebody to approve it: `expect` with `otherwise: hold`, or `review: always`.  `connrunner log NAME RUN` shows it; `connrunner approve` or `connrunner decline`.
 interrupted             The run was cut off (power, kill, a crash), and nobody knows how far it came. It is not started again by itself.  Look at the effects, then `connrunner run NAME`.
 left-behind             The program ended, and something that it started still holds its output.  Let the program wait for its children.
 lost                    The run lived where it cannot be seen any more, and a person said that nothing of it lives.  Look at the effects, then `connrunner run NAME`.
+not-held                A decision came to nothing: the run is not held any more.  `connrunner status` shows what is held now.
 not-permitted           The account may not do what the run asks for.  Give it the right, or use another account.
 operating-system        The operating system refused something: the message has its words.  Fix what it names (space, rights, limits).
 out-of-memory           The work needs more memory or temporary space than it may use.  Give the machine more, or split the file.

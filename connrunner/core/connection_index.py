@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from connrunner.core import schedules
@@ -56,9 +57,14 @@ class ConnectionIndex(Mapping[str, Connection]):
         known = self._built.get(name)
         return self._read_schedule(name) if known is None else schedules.as_document(known.schedule)
 
-    def has(self, name: str, trait: str) -> bool:
-        """Tell whether there is *name*, and has *trait*."""
-        return trait in self._traits.get(name, "")
+    def read_traits(self, name: str) -> str:
+        """Return the traits of *name*, a letter each; none when there is no such connection."""
+        return self._traits.get(name, "")
+
+    @cached_property
+    def lanes(self) -> frozenset[str]:
+        """The lanes of all of them; what is built to see that is not kept."""
+        return frozenset((self._built.get(name) or self._build(name)).lane for name in self)
 
     def find(self, trait: str) -> list[str]:
         """Return the names of those that have *trait*."""
@@ -72,8 +78,20 @@ def find_with(connections: Mapping[str, Connection], trait: str) -> Collection[s
     return [name for name, one in connections.items() if trait in traits_of(one)]
 
 
+def find_lanes(connections: Mapping[str, Connection]) -> frozenset[str]:
+    """Return the lanes of all *connections*; of an index, those that are built for it do not stay in memory."""
+    if isinstance(connections, ConnectionIndex):
+        return connections.lanes
+    return frozenset(one.lane for one in connections.values())
+
+
+def read_traits(connections: Mapping[str, Connection], name: str) -> str:
+    """Return the traits of *name* among *connections*, a letter each; none when there is no such connection."""
+    if isinstance(connections, ConnectionIndex):
+        return connections.read_traits(name)
+    return traits_of(connections[name]) if name in connections else ""
+
+
 def has_trait(connections: Mapping[str, Connection], name: str, trait: str) -> bool:
     """Tell whether there is *name* among *connections*, and has *trait*, one of this module."""
-    if isinstance(connections, ConnectionIndex):
-        return connections.has(name, trait)
-    return name in connections and trait in traits_of(connections[name])
+    return trait in read_traits(connections, name)

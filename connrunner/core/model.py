@@ -214,6 +214,7 @@ class Expect:
     max_invalid_pct: float | None = None  # refused rows of 100 checked
     max_change_pct: float | None = None  # changes of 100 stored (import) or last sent (export) profiles
     columns: tuple[str, ...] = ()  # that every file has
+    otherwise: Literal["fail", "hold"] = "fail"  # what becomes of a run for which it does not hold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -369,6 +370,8 @@ class Connection:
     keep: Keep = Keep()
     grace: int = GRACE  # seconds
     executor: Mapping[str, Any] | None = None  # where its runs live, by `type`; None: on this machine
+    is_reviewed: bool = False  # each run that would change anything is held until somebody approves it
+    hold_expires: int = 3 * 24 * 3600  # seconds after which a held run is declined by itself
     document: Mapping[str, Any]  # the checked plain data that this connection was built from, names resolved
     fingerprint: str  # of the document; recorded with each run as `config`
 
@@ -494,6 +497,9 @@ class LocalFile:
 # --- runs --------------------------------------------------------------------------------------------------------
 
 
+NOT_HELD = "not-held"  # the code of a decision about a run that was not held any more
+
+
 class Outcome(StrEnum):
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"  # some rows were refused
@@ -501,6 +507,7 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     INTERRUPTED = "interrupted"  # how it ended is not known
     SKIPPED = "skipped"  # due, but it could not start
+    HELD = "held"  # what it would change waits for somebody to approve it
 
     @property
     def is_failure(self) -> bool:
@@ -508,7 +515,7 @@ class Outcome(StrEnum):
         return self in (Outcome.PARTIAL, Outcome.FAILED, Outcome.INTERRUPTED, Outcome.SKIPPED)
 
 
-Trigger = Literal["schedule", "manual", "undo"]
+Trigger = Literal["schedule", "manual", "undo", "approve", "decline"]
 ConnectionUse = Literal["on", "off", "broken", "gone"]  # how a workspace has it; the last two cannot be run
 
 
@@ -527,12 +534,18 @@ class QueuedRun:
     force: bool = False  # it runs even if its connection is switched off; history does not keep it
     notify: tuple[Notify, ...] | None = None  # who is told if it cannot start, when somebody asked for it
     undo: int | None = None  # the run that it undoes; history has it in the result
+    held: int | None = None  # the held run that it approves or declines; the same
     reason: str = ""  # why somebody asked for it; the same
 
     @property
     def was_asked_for(self) -> bool:
         """True when a person asked for it, also while it waited by its schedule."""
         return self.trigger != "schedule" or self.notify is not None
+
+    @property
+    def is_decision(self) -> bool:
+        """True for what somebody decided about an earlier run: it takes no place in the queue, and goes before it."""
+        return self.trigger in ("undo", "approve", "decline")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -582,3 +595,8 @@ class Run:
     @property
     def outcome(self) -> Outcome:
         return self.result.outcome
+
+    @property
+    def is_about_health(self) -> bool:
+        """False when it says nothing of whether its connection works: an undo, a decision that came to nothing."""
+        return self.entry.trigger not in ("undo", "decline") and self.result.code != NOT_HELD

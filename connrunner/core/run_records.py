@@ -180,6 +180,7 @@ def entry_as_dict(entry: QueuedRun) -> dict[str, Any]:
         **({"force": True} if entry.force else {}),
         **({} if entry.notify is None else {"notify": rules.as_list(entry.notify)}),
         **({} if entry.undo is None else {"undo": entry.undo, "reason": entry.reason}),
+        **({} if entry.held is None else {"held": entry.held, "reason": entry.reason}),
     }
 
 
@@ -197,7 +198,8 @@ def entry_from(data: Mapping[str, Any]) -> QueuedRun:
         force=bool(data.get("force")),
         notify=rules.from_list(data["notify"]) if "notify" in data else None,
         undo=int(data["undo"]) if data.get("undo") is not None else None,
-        reason=str(data.get("reason", "")) if data.get("undo") is not None else "",
+        held=int(data["held"]) if data.get("held") is not None else None,
+        reason=str(data.get("reason", "")) if data.get("undo") is not None or data.get("held") is not None else "",
     )
 
 

@@ -32,6 +32,7 @@ KEPT = (  # of the environment: the rest may hold secrets
 )
 KINDS = {"succeeded": "success", "recovered": "success", "partial": "warning", "late": "warning", "digest": "info"}
 KINDS |= {"stopped": "info", "folded": "warning", "fixed": "success", "attention": "warning"}
+KINDS |= {"held": "warning", "declined": "info"}
 
 Reveal = Callable[[str], str]  # from a reference to its secret; RunError when there is none
 Hide = Callable[[list[str], str], str]  # a text without secrets

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from connrunner.core import counts, instant
+from connrunner.core.held_runs import describe_held_change
 from connrunner.core.model import Outcome
 from connrunner.core.planning.tight import describe_tight_schedule
 from connrunner.lazy_dataclasses import dataclass
@@ -35,7 +37,7 @@ PASSED = {
     "merged": ("was merged into another run", "merged into another run"),
     "skipped": ("could not start", "could not start"),
 }
-PARTS = ("failing", "late", "digest", "folded", "outage", "files", "attention")
+PARTS = ("failing", "late", "digest", "folded", "outage", "files", "attention", "held")
 PART_OF = {"reminder": "failing", "recovered": "failing", "broken": "files", "fixed": "files"}
 
 
@@ -76,6 +78,22 @@ class _EventFacts:
             "verb": "refused rows" if _are_about_rows(facts) else "failed",
             "before": clean_line(facts.get("before", "")),
             "row_since": self._wall(facts.get("row_since") or facts["since"]) if facts["since"] else None,
+        }
+
+    def held(self, facts: Facts) -> dict[str, Any]:
+        difference = facts["difference"]
+        waits = timedelta(seconds=int(difference["expires"]))
+        columns = difference.get("columns", {})
+        return {
+            "is_reminder": bool(facts.get("reminder")),
+            "since": self._wall(facts["since"]),
+            "until": self.language.instant(instant.parse(facts["since"]) + waits, self.timezone),
+            "reasons": [clean_line(one) for one in difference["reasons"]],
+            "meaning": clean_line(describe_held_change(difference), LONG),
+            "counts": {clean_line(name): int(number) for name, number in difference["counts"].items()},
+            "properties": {clean_line(name): int(number) for name, number in difference["properties"].items()},
+            "appeared": [clean_line(name) for name in columns.get("appeared", ())],
+            "vanished": [clean_line(name) for name in columns.get("vanished", ())],
         }
 
     def late(self, facts: Facts) -> dict[str, Any]:

@@ -24,6 +24,7 @@ MEANING = {
     Outcome.STOPPED: "Somebody stopped the run.",
     Outcome.INTERRUPTED: "The run broke off, and nobody knows how far it came. It does not start again by itself.",
     Outcome.SKIPPED: "The run was due, but could not start.",
+    Outcome.HELD: "The run has changed nothing: what it would change waits for somebody to approve it.",
 }
 USES: Mapping[ConnectionUse, str] = {
     "on": "",
@@ -158,11 +159,14 @@ def _commit(commit: Commit, spoken: Language, timezone: str) -> dict[str, Any]:
 def _commands(name: str, run: Run | None, use: ConnectionUse) -> dict[str, str]:
     quoted = shlex.quote(clean_line(name))
     number = f" {run.run}" if run else ""
+    is_held = run is not None and run.outcome is Outcome.HELD
     about = {
         "log": f"connrunner log {quoted}{number}",
         "rejects": f"connrunner rejects {quoted}{number}",
         "run": {"on": f"connrunner run {quoted}", "off": f"connrunner run {quoted} --force"}.get(use, ""),
         "runs": f"connrunner runs {quoted}",
+        "approve": f"connrunner approve {quoted}{number} --reason TEXT" if is_held else "",
+        "decline": f"connrunner decline {quoted}{number} --reason TEXT" if is_held else "",
     }
     for_all = {"status": "connrunner status", "validate": "connrunner validate"}
     return (about if name else dict.fromkeys(about, "")) | for_all

@@ -29,7 +29,7 @@ SUBJECT, TEXT, HTML = PARTS = ("subject.j2", "txt.j2", "html.j2")  # of a mail
 CHAT = "chat.j2"  # the short text for channels, under the mail's subject
 ALL = (*PARTS, CHAT)
 KINDS = ("run", "late", "digest", "folded", "outage", "broken", "fixed", "attention")  # the templates that we bring
-RUN_EVENTS = (*(outcome.value for outcome in Outcome), "failing", "reminder", "recovered")
+RUN_EVENTS = (*(outcome.value for outcome in Outcome), "declined", "failing", "reminder", "recovered")
 EVENTS = (*RUN_EVENTS, *KINDS[1:])
 LAYOUT = "layout.html.j2"  # what the HTML of every kind extends
 CPU_SECONDS = 3  # for one part of one mail; a sound template needs some milliseconds

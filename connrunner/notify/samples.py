@@ -16,7 +16,12 @@ from connrunner.notify.render import EVENTS, RUN_EVENTS
 DUE = datetime(2026, 11, 23, 0, 30, tzinfo=UTC)
 DAY = timedelta(days=1)
 LONE = ("digest", "folded", "outage", "broken", "fixed", "attention")  # events that are about no single connection
-OUTCOMES = {"failing": Outcome.FAILED, "reminder": Outcome.FAILED, "recovered": Outcome.SUCCEEDED}
+OUTCOMES = {
+    "failing": Outcome.FAILED,
+    "reminder": Outcome.FAILED,
+    "recovered": Outcome.SUCCEEDED,
+    "declined": Outcome.STOPPED,
+}
 GOOD = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_300)
 REFUSING = Counts(read=12_000, checked=12_000, created=500, updated=1_200, unchanged=10_286, invalid=14)
 TOLD = {
@@ -34,6 +39,7 @@ TOLD = {
         "connections/sample.yaml:5:18: unknown day 'fryday'; did you mean 'friday'?",
         "config-error",
     ),
+    Outcome.HELD: (Counts(), "nothing is changed yet: 91 % of 12,000 profiles would change", "held"),
 }
 REJECT = {
     "file": "members-2026-11-22.csv",
@@ -106,6 +112,16 @@ def sample_facts(event: str, *, connection: str = "sample", title: str = "Sample
             }
         case "recovered":
             return {"since": at(DUE - DAY * 3), "failures": 3, "first_run": 38, "between": {"failed": 3, "stopped": 1}}
+        case "held":
+            difference = {
+                "digest": "5e1f",
+                "reasons": ["91 % of 12,000 profiles would change, at most 30 % are expected"],
+                "counts": {"created": 20, "updated": 10_900},
+                "properties": {"city": 10_880, "email": 20},
+                "columns": {"appeared": ["Town"], "vanished": ["City"]},
+                "expires": 259_200,
+            }
+            return {"since": at(DUE), "difference": difference}
         case "late":
             return {"due_at": at(DUE), "late_seconds": 2_700, "state": "waiting"}
         case "digest":

@@ -6,14 +6,22 @@ from collections.abc import Collection, Sequence
 
 from connrunner.core.model import Expect
 from connrunner.errors import RunError
-from connrunner.lazy_dataclasses import dataclass
+from connrunner.lazy_dataclasses import dataclass, field
 from connrunner.text.redaction import redact_partner_words
 from connrunner.text.words import agree, nearest, plural
 
 
-def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> None:
+@dataclass(kw_only=True, slots=True)
+class SeenColumns:
+    """The columns of the files that an import read, and what is said of expected ones that are missing."""
+
+    names: dict[str, None] = field(default_factory=dict)  # in their order; none where a format has no header
+    missing: dict[str, None] = field(default_factory=dict)
+
+
+def find_unexpected_rows(expect: Expect, *, rows: int, changes: int, before: int) -> list[str]:
     """
-    RunError when *rows* that would be sent, or *changes* of what was sent *before*, are not as expected.
+    Return what is not as expected of *rows* that would be sent, and of *changes* of what was sent *before*.
 
     Where nothing was sent before, everything is new: no share of it can be computed, so none is judged.
     """
@@ -28,12 +36,16 @@ def check_export(expect: Expect, *, rows: int, changes: int, before: int) -> Non
             f"{plural(changes, 'change')} among {sent} sent before: {changes * 100 / before:,.1f} %, "
             f"more than {expect.max_change_pct:g} % (max_change_pct)"
         )
-    if broken:
-        raise RunError(
-            "; ".join(broken),
-            hint="nothing was sent; see what happened to the profiles or to `where`, or change `expect`",
-            code="expectation",
-        )
+    return broken
+
+
+def unexpected_export_error(broken: Sequence[str]) -> RunError:
+    """Return the failure of an export of which *broken* is not as expected."""
+    return RunError(
+        "; ".join(broken),
+        hint="nothing was sent; see what happened to the profiles or to `where`, or change `expect`",
+        code="expectation",
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +59,9 @@ class ImportMeasures:
     before: int  # profiles that were stored before
 
 
-def check_import(expect: Expect, measures: ImportMeasures) -> None:
+def find_unexpected_changes(expect: Expect, measures: ImportMeasures) -> list[str]:
     """
-    RunError when what the import brings is not as expected.
+    Return what is not as expected of what the import brings.
 
     Rows of files that were read before, and rows that are offered again, were judged when they were new. In an empty
     store everything is new, and no share of it is judged.
@@ -70,24 +82,34 @@ def check_import(expect: Expect, measures: ImportMeasures) -> None:
     if most is not None and measures.before and changes * 100 > most * measures.before:
         share = _share(changes, measures.before, most)
         broken.append(f"{share} of {plural(measures.before, 'profile')} would change, at most {most:g} % are expected")
-    if broken:
-        raise RunError(
-            "; ".join(broken),
-            hint="nothing was imported; look at the files, or change `expect`",
-            code="expectation",
-        )
+    return broken
 
 
-def check_expected_columns(expect: Expect, file: str, names: Collection[str]) -> None:
-    """RunError unless the *file*, whose columns have these *names*, has all that are expected."""
+def unexpected_import_error(broken: Sequence[str]) -> RunError:
+    """Return the failure of an import of which *broken* is not as expected."""
+    return RunError(
+        "; ".join(broken), hint="nothing was imported; look at the files, or change `expect`", code="expectation"
+    )
+
+
+def check_expected_columns(
+    expect: Expect, file: str, names: Collection[str], seen: SeenColumns, *, are_all: bool = True
+) -> None:
+    """RunError unless the *file*, whose columns have these *names*, has all that are expected.
+
+    With `otherwise: hold` it is noted in *seen*, as the names are when they *are_all* that the file has.
+    """
+    if are_all:
+        seen.names.update(dict.fromkeys(names))
     missing = [name for name in expect.columns if name not in names]
-    if missing:
-        there = describe_columns(missing[0], list(names), expect.columns)
-        raise RunError(
-            f"{file} has no column {', '.join(map(repr, missing))}, which the import expects",
-            hint=f"nothing was imported; {there}",
-            code="expectation",
-        )
+    if not missing:
+        return
+    problem = f"{file} has no column {', '.join(map(repr, missing))}, which the import expects"
+    if expect.otherwise == "hold":
+        seen.missing[problem] = None
+        return
+    there = describe_columns(missing[0], list(names), expect.columns)
+    raise RunError(problem, hint=f"nothing was imported; {there}", code="expectation")
 
 
 def describe_columns(missing: str, names: Sequence[str], wanted: Collection[str]) -> str:

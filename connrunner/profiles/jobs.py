@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,17 @@ class RunStamp:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HoldRules:
+    """When what a run would change is held back, and what people decided about that before."""
+
+    is_reviewed: bool = False  # whatever would change is held
+    work: str  # a fingerprint of the settings that decide what is done
+    approval: Mapping[str, Any] | None = None  # who approved which run, and why; plain JSON for the record of the run
+    approved: str = ""  # the digest of what was approved: exactly that is done, anything else is held
+    declined: str = ""  # the digest of what was declined
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImportJob:
     """The rows of *files*, in this order, are to become profiles. A file with an empty `path` is a known one."""
 
@@ -30,6 +41,7 @@ class ImportJob:
     rejects: Path  # names the rows that did not become profiles, as JSON lines; written only when there are any
     dry_run: bool = False  # do everything but keep the changes, and return the first differences
     mark: Any = None  # plain JSON that is saved with the rows; None saves nothing, so the earlier mark stays
+    hold: HoldRules | None = None  # None: nothing is ever held
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,4 +66,5 @@ class ExportJob:
     samples: int = 0  # rows that are returned
     withdrawals: Path | None = None  # the file of erased people whom the partner has to delete, see `withdrawals`
     has_keys: bool = False  # the destination has a ledger of its own: each row has a key, a deleted one nothing else
+    hold: HoldRules | None = None  # None: nothing is ever held
     can_settle: bool = False  # should the run be cut off, the destination can say later what became of the rows

@@ -20,8 +20,9 @@ from connrunner.core.model import (
 )
 from connrunner.core.schedules.zone import load_zone
 from connrunner.errors import RunError
-from connrunner.lazy_dataclasses import asdict, dataclass
+from connrunner.lazy_dataclasses import asdict, dataclass, field
 from connrunner.profiles import values
+from connrunner.profiles.expectations import SeenColumns
 
 # Counts up when values of a format are read in another way, so that its files are read again: they may hold others.
 READERS = {"excel": 1, "parquet": 1}
@@ -55,6 +56,7 @@ class ImportPlan:
     consents: tuple[tuple[str, str], ...]  # objective and column; staged as `o0`, `o1`...
     objectives: Mapping[str, Objective]  # all that profile.yaml declares
     fingerprint: str  # changes when the same file would mean something else
+    columns_seen: SeenColumns = field(default_factory=SeenColumns)  # of the files that were read by it
 
     def form_of(self, file: LocalFile) -> Format:
         """Return how the rows of *file* stand in it."""
@@ -94,7 +96,7 @@ def make_plan(work: Import, model: ProfileModel) -> ImportPlan:
         raise _mapping_error("the import's `fields` name a property twice", "leave out one of them")
     for mapped in fields:
         _check_write(mapped)
-    for name in (work.format.timezone, *(field.timezone for field in work.fields)):
+    for name in (work.format.timezone, *(one.timezone for one in work.fields)):
         _check_zone(name)
     groups = []
     for names in work.match:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
@@ -60,12 +61,44 @@ class Difference:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """One row that an export would send; a dry run, which only the person who asks sees, masks no value."""
+
+    counted_as: str  # created, updated or deleted
+    profile: str  # its identifiers: email=ann@example.com
+    values: Mapping[str, str | None]  # by column, as text; None: there is no value
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldChange:
+    """What a run would change, and does not: somebody has to approve it."""
+
+    reasons: tuple[str, ...]  # why it is held, in words
+    counts: Counts  # that the run would have
+    work: str  # a fingerprint of the settings that decide what is done
+    source: str  # a digest of what was read; an export reads nothing but the store
+    changes: str  # a digest of all values that would change, old and new, and of the counters
+    properties: Mapping[str, int]  # in how many profiles each would change; those with most of them
+    more_properties: int = 0
+    columns: tuple[str, ...] = ()  # that the files have
+    rows: tuple[Difference, ...] = ()  # the first ones; what is personal is masked
+    samples: tuple[Sample, ...] = ()  # of an export: the first rows that would go; the same
+
+    @property
+    def digest(self) -> str:
+        """Equal for two runs that would do the same."""
+        return hashlib.sha256(f"{self.work} {self.source} {self.changes}".encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ImportResult:
     """What an import did; *counts* is the sum over its *files*, the rows retained from earlier runs among them."""
 
     counts: Counts
     files: tuple[FileResult, ...]
     differences: tuple[Difference, ...] = ()  # the first ones that a dry run found
+    held: HeldChange | None = None  # with it, nothing was changed
+    columns: tuple[str, ...] = ()  # that the files have
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,15 +117,6 @@ class UndoResult:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """One row that an export would send; values are not masked: only the person who asks may see them."""
-
-    counted_as: str  # created, updated or deleted
-    profile: str  # its identifiers: email=ann@example.com
-    values: Mapping[str, str | None]  # by column, as text; None: there is no value
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
     """
     What an export wrote, supposed that the partner takes all of it; `confirm_export` returns the final counters.
@@ -108,6 +132,7 @@ class ExportResult:
     rows_written: int  # created + updated + deleted, and the unchanged ones if the export takes all rows
     written: bool = True  # False: there was nothing to send and the export skips empty files, so there is no file
     samples: tuple[Sample, ...] = ()  # the first rows that change something for the partner, if asked for
+    held: HeldChange | None = None  # with it, there is no file, and nothing was noted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

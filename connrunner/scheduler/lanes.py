@@ -14,7 +14,7 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.core.model import Connection, Outcome, QueuedRun, Result, Run, Workspace
 from connrunner.core.planning import due, queue_order
-from connrunner.core.planning.due import StopRequest, UndoRequest
+from connrunner.core.planning.due import DecisionRequest, StopRequest
 from connrunner.errors import ConnrunnerError, HistoryError
 from connrunner.executors import local
 from connrunner.executors.contract import Worker
@@ -84,6 +84,8 @@ class Lanes:
         with self._signals():
             while not self._ending:
                 self._apply_stops()
+                if start:
+                    self._apply_declines()
                 enough = until()
                 if not enough:
                     self._fill(start=start)
@@ -136,11 +138,11 @@ class Lanes:
     def _fill(self, *, start: bool) -> None:
         """Start a run in every lane that has work and is free; adopt runs whose connrunner died."""
         journal_state = self.recorder.journal.read()
-        undoings = self._open_undoings(journal_state) if start else []
-        if not journal_state.waiting and not journal_state.started and not undoings:
+        decisions = self._open_decisions(journal_state) if start else []
+        if not journal_state.waiting and not journal_state.started and not decisions:
             return
         self.workspace = self.refresh()
-        waiting = {*journal_state.waiting, *(one.connection for one in undoings)} - self.withheld.keys()
+        waiting = {*journal_state.waiting, *(one.connection for one in decisions)} - self.withheld.keys()
         lanes = {self.lane_of(name) for name in waiting} | {run.lane for run in self._list_started()}
         for name in sorted(lanes - set(self._working) - self._busy):
             working = self._fill_lane(name, start=start)
@@ -209,7 +211,7 @@ class Lanes:
         while True:
             with locks.hold_state_lock(recorder.state):
                 journal_state = recorder.journal.open()
-                entry = self._next_undoing(name, journal_state) or self._next_waiting(name, journal_state)
+                entry = self._next_decision(name, journal_state) or self._next_waiting(name, journal_state)
                 if entry is None:
                     return None
                 if entry.connection not in self.workspace.connections:
@@ -226,8 +228,13 @@ class Lanes:
                 if (known := recorder.adopt(entry, self.workspace)) is not None:
                     self.say({"event": "ended", **run_records.as_dict(known)})
                     continue
+                if entry.trigger == "approve" and (reason := _explain_not_held(entry, journal_state)):
+                    refused = recorder.turn_down(entry, reason, self.workspace)
+                    self._open_decisions(recorder.journal.state)
+                    self.say({"event": "ended", **run_records.as_dict(refused)})
+                    continue
                 started = recorder.start(entry, connection, commit=self.workspace.commit)
-                self._open_undoings(recorder.journal.state)  # this one is answered
+                self._open_decisions(recorder.journal.state)  # this one is answered
             self.say({"event": "started", "connection": connection.name, "run": started.run, "lane": name})
             self._ping(connection, "start", started, f"run {started.run} has started")
             try:
@@ -261,21 +268,25 @@ class Lanes:
         )
         return next((entry for entry in fits if not self._is_behind(entry, journal_state)), None)
 
-    def _next_undoing(self, name: str, journal_state: JournalState) -> QueuedRun | None:
-        """Return the first undoing that was asked for in a lane: it goes before what waits. Hold the state lock."""
-        for request in self._open_undoings(journal_state):
+    def _next_decision(self, name: str, journal_state: JournalState) -> QueuedRun | None:
+        """Return the first undoing or approval that was asked for in a lane: it goes before what waits.
+
+        Hold the state lock.
+        """
+        for request in self._open_decisions(journal_state):
             if (
-                self.lane_of(request.connection) == name
+                request.kind != "decline"
+                and self.lane_of(request.connection) == name
                 and request.connection not in journal_state.started
                 and request.connection not in self.withheld
             ):
                 return request.as_entry()
         return None
 
-    def _open_undoings(self, journal_state: JournalState) -> list[UndoRequest]:
-        """Return the requests to undo a run that nothing has answered; those that were are removed."""
+    def _open_decisions(self, journal_state: JournalState) -> list[DecisionRequest]:
+        """Return what was decided about runs and nothing has answered; what was answered is removed."""
         found = []
-        for request in requests.read_undo_requests(self.recorder.state):
+        for request in requests.read_decisions(self.recorder.state):
             if request.id in journal_state.answered:
                 requests.remove_request(self.recorder.state, request)
             else:
@@ -306,8 +317,21 @@ class Lanes:
             "run": started.run,
             "started_at": instant.text(started.started_at),
             **({} if started.entry.undo is None else {"undo": started.entry.undo, "reason": started.entry.reason}),
+            **self._hold_rules(started),
             **({"commit": started.intent.commit, "mark": started.mark} if started.executor else {}),
         }
+
+    def _hold_rules(self, started: StartedRun) -> dict[str, Any]:
+        """Return what was decided about earlier runs of the connection, as far as the worker has to know it."""
+        journal_state, entry = self.recorder.journal.state, started.entry
+        if (held := journal_state.held.get(entry.connection)) is not None:
+            if entry.trigger != "approve":
+                return {"held": {"run": held.run, "digest": held.digest}}
+            approval = {"run": entry.held, "by": entry.asked_by, "reason": entry.reason}
+            return {"approval": {**approval, "difference": dict(held.difference)}}
+        if (declined := journal_state.declined.get(entry.connection)) is not None:
+            return {"declined": declined._asdict()}
+        return {}
 
     def _ask_store(self, started: StartedRun) -> local.StoreQuestion | None:
         """Ask the profile store for a run that did not say how it went; None when the store has nothing to say."""
@@ -347,9 +371,9 @@ class Lanes:
                     {"event": "stopping", "connection": run.connection, "run": run.run, "reason": stop.description}
                 )
                 working.ask_to_end(stop=stop)
-        undoings = self._open_undoings(journal_state)
+        decisions = self._open_decisions(journal_state)
         for stop in stops:
-            entry = _find_waiting(stop, journal_state, undoings)
+            entry = _find_waiting(stop, journal_state, decisions)
             if entry is not None and due.find_stop_of_entry([stop], entry):
                 self._take_out(stop)
             elif (started := journal_state.started.get(stop.connection)) is None or not due.find_stop_of_run(
@@ -357,14 +381,33 @@ class Lanes:
             ):
                 requests.remove_request(state, stop)  # the run has ended
 
+    def _apply_declines(self) -> None:
+        """Record what people declined: no lane has to be free for that."""
+        wanted = [one for one in requests.read_decisions(self.recorder.state) if one.kind == "decline"]
+        if not any(one.connection not in self.withheld for one in wanted):
+            return
+        with locks.hold_state_lock(self.recorder.state):
+            journal_state = self.recorder.journal.open()
+            for request in self._open_decisions(journal_state):
+                if request.kind != "decline" or request.connection in self.withheld:
+                    continue
+                entry = request.as_entry()
+                if reason := _explain_not_held(entry, journal_state):
+                    run = self.recorder.turn_down(entry, reason, self.workspace)
+                else:
+                    run = self.recorder.decline(entry, self.workspace)
+                journal_state = self.recorder.journal.state
+                self.say({"event": "ended", **run_records.as_dict(run)})
+            self._open_decisions(journal_state)
+
     def _take_out(self, stop: StopRequest) -> None:
         with locks.hold_state_lock(self.recorder.state):
             journal_state = self.recorder.journal.open()
-            entry = _find_waiting(stop, journal_state, self._open_undoings(journal_state))
+            entry = _find_waiting(stop, journal_state, self._open_decisions(journal_state))
             if entry is None or not due.find_stop_of_entry([stop], entry):
                 return  # another process was faster
             run = self.recorder.take_out(entry, stop, self.workspace)
-            self._open_undoings(self.recorder.journal.state)  # this one may be answered
+            self._open_decisions(self.recorder.journal.state)  # this one may be answered
             requests.remove_request(self.recorder.state, stop)
         self.say({"event": "ended", **run_records.as_dict(run)})
 
@@ -496,9 +539,20 @@ class Lanes:
         )
 
 
-def _find_waiting(stop: StopRequest, journal_state: JournalState, undoings: list[UndoRequest]) -> QueuedRun | None:
+def _explain_not_held(entry: QueuedRun, journal_state: JournalState) -> str:
+    """Return why the run that *entry* approves or declines cannot be decided about any more; empty when it can."""
+    held, word = journal_state.held.get(entry.connection), "approved" if entry.trigger == "approve" else "declined"
+    if held is None:
+        return f"run {entry.held} cannot be {word}: it is not held any more"
+    started = journal_state.started.get(entry.connection)
+    if started is not None and started.entry.held == entry.held:
+        return f"run {entry.held} cannot be {word}: {started.entry.asked_by} approved it, and run {started.run} works"
+    return "" if held.run == entry.held else f"run {entry.held} cannot be {word}: run {held.run} is held now"
+
+
+def _find_waiting(stop: StopRequest, journal_state: JournalState, decisions: list[DecisionRequest]) -> QueuedRun | None:
     """Return what waits of the connection of *stop*: the undoing that it names, else what stands in the queue."""
-    for entry in (request.as_entry() for request in undoings):
+    for entry in (request.as_entry() for request in decisions):
         if due.find_stop_of_entry([stop], entry):
             return entry
     return journal_state.waiting.get(stop.connection)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from hashlib import sha256
 
-from connrunner.core import instant, run_records
+from connrunner.core import held_runs, instant, run_records
 from connrunner.core.alerts import on_run_end, on_time, rate_limit
-from connrunner.core.model import Connection, Notify, Outcome, QueuedRun, Result, Run, RunIntent, Workspace
+from connrunner.core.model import NOT_HELD, Connection, Notify, Outcome, QueuedRun, Result, Run, RunIntent, Workspace
 from connrunner.core.planning.due import StopRequest
 from connrunner.core.run_records import LogSummary
 from connrunner.errors import Problem
@@ -139,6 +139,23 @@ class RunRecorder:
         self._end(run, _rules_of(entry, workspace), of=entry, dequeued=True)
         return run
 
+    def decline(self, entry: QueuedRun, workspace: Workspace) -> Run:
+        """Record that a held run was declined, by the person that *entry* names or by itself. Hold the state lock."""
+        by = f"declined by {entry.asked_by}" if entry.asked_by else "declined by itself"
+        message = f"run {entry.held} is {by}" + (f": {entry.reason}" if entry.reason else "")
+        detail = {"declined": entry.held, "declined_by": entry.asked_by, "reason": entry.reason}
+        result = Result(outcome=Outcome.STOPPED, message=message, code=held_runs.DECLINED, detail=detail)
+        run = self._not_started(entry, result, workspace)
+        self._end(run, _rules_of(entry, workspace), of=entry, dequeued=True)
+        return run
+
+    def turn_down(self, entry: QueuedRun, reason: str, workspace: Workspace) -> Run:
+        """Record a decision that came to nothing: its run is not held any more. Hold the state lock."""
+        result = Result(outcome=Outcome.STOPPED, message=reason, code=NOT_HELD)
+        run = self._not_started(entry, result, workspace)
+        self._end(run, (), of=entry, dequeued=True)
+        return run
+
     def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
         """Record the end that history has of *entry*, which waits or is an undo, and return it; None when there is none.
 
@@ -196,9 +213,12 @@ class RunRecorder:
         """
         with history_check.following(self.state, run.connection):
             run_files.append_history(self.state, run)
-        undoing = of.request if of is not None and of.trigger == "undo" else ""  # it stood in no queue
+        decision = of.request if of is not None and of.is_decision else ""  # it stood in no queue
         alerts = self.journal.state.alerts
-        notices = on_run_end.decide_notices(notify, run, alerts, token=make_token())
+        known = self.journal.state.held.get(run.connection)
+        held = held_runs.held_from(run, known)
+        is_known = known is not None and held is not None and held.digest == known.digest
+        notices = on_run_end.decide_notices(notify, run, alerts, token=make_token(), is_known=is_known)
         limits = {target.name: target.limit for rule in notify for target in rule.to}
         owing = rate_limit.split_notices(notices, alerts, limits=limits, at=run.ended_at, message=run.result.message)
         self.journal.append(
@@ -208,8 +228,8 @@ class RunRecorder:
                 "run": run_records.as_dict(run),
                 **owing.as_record(),
                 "broken": broken,
-                "dequeued": dequeued and not undoing,
-                **({"answers": undoing} if undoing else {}),
+                "dequeued": dequeued and not decision,
+                **({"answers": decision} if decision else {}),
             }
         )
 

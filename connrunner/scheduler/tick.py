@@ -195,6 +195,11 @@ class Tick:
             for request in run_requests:
                 requests.remove_request(self.state, request)
             self._record_skipped(self.journal.state)
+            if due and journal_state.held:
+                from connrunner.scheduler.held_reminders import look_after_held  # mostly none is held
+
+                withheld, limits = self.lanes.withheld, self._limits()
+                look_after_held(self.lanes.recorder, self.workspace, withheld=withheld, limits=limits, say=self.say)
             self._planned = self._stamps if due else None
         if due:
             idle.note_look(str(self.state.root), self.clock().timestamp())
@@ -293,8 +298,8 @@ class Tick:
         facts = TickFacts(
             promises=_without(journal_state.promises, withheld),
             waiting=_without(journal_state.waiting, withheld),
-            # No slot is merged into an undo: it is no import of what is due.
-            running={name for name, one in journal_state.started.items() if one.entry.trigger != "undo"},
+            # No slot is merged into an undo or an approved run: it does not do what is due.
+            running={name for name, one in journal_state.started.items() if not one.entry.is_decision},
             connections=_without(workspace.connections, withheld),
             broken=_without(workspace.broken, withheld),
             at=self.clock(),
@@ -417,6 +422,7 @@ class Tick:
             wakes += on_time.find_wake_times(
                 self.workspace.connections, self.workspace.default_notify, (), journal_state.alerts
             )
+            wakes += [held.wakes_at for held in journal_state.held.values()]
             wakes += [at for owed in journal_state.owed.values() if (at := next_attempt(owed, self.clock()))]
             if self.workspace.heartbeat is not None:
                 wakes.append(pings.next_ping(self.state.heartbeat, self.workspace.heartbeat, self.clock()))

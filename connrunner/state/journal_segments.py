@@ -60,6 +60,8 @@ def read_records(folder: StateFolder, name: str = "") -> Iterator[dict[str, Any]
 
 def _records_of(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
+        if b'"type":"snapshot"' in line[:100]:  # the longest line of all need not be taken apart
+            continue
         try:
             record = parse_json(line)
         except ValueError:
@@ -119,7 +121,7 @@ def _find_begin(part: RecordedPart) -> datetime | None:
 
 
 def _instant_of(line: bytes) -> datetime | None:
-    if b'"type":"snapshot"' in line[:100]:  # the longest line of all
+    if b'"type":"snapshot"' in line[:100]:
         return None
     try:
         record = parse_json(line)

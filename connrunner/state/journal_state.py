@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from connrunner.core import instant, run_records
+from connrunner.core import held_runs, instant, run_records
 from connrunner.core.alerts import alert_state, rules
 from connrunner.core.alerts import notice as notices
 from connrunner.core.alerts.alert_state import AlertState
 from connrunner.core.alerts.notice import Notice
+from connrunner.core.held_runs import HeldRun
 from connrunner.core.model import GRACE, Notify, QueuedRun, Run, RunIntent
 from connrunner.core.planning.due import Promise, TickPlan
 from connrunner.core.planning.stretches import Stretch
@@ -72,6 +73,13 @@ class MissedSlot(NamedTuple):
     reason: str
 
 
+class DeclinedChange(NamedTuple):
+    """What somebody declined last of a connection: a run that would change the same is not held for it again."""
+
+    digest: str
+    words: str  # who declined which run, and why
+
+
 class OffSince(NamedTuple):
     """When a tick first saw a connection switched off, and by which commit of the workspace."""
 
@@ -101,6 +109,8 @@ class JournalState:
     lost_at: str = ""  # when the journal before this one was found gone; a rotated journal does not know it any more
     alerts: AlertState = field(default_factory=AlertState)
     off: dict[str, OffSince] = field(default_factory=dict)  # the connections that a tick has seen switched off
+    held: dict[str, HeldRun] = field(default_factory=dict)  # by connection: what waits for a decision
+    declined: dict[str, DeclinedChange] = field(default_factory=dict)  # by connection
     answered: list[str] = field(default_factory=list)  # the newest requests taken in: none is taken in twice
 
     def awaits_end_of(self, run: Run) -> bool:
@@ -137,11 +147,12 @@ def apply_record(state: JournalState, record: Mapping[str, Any]) -> None:
             _planned(state, record)
         case "noticed":
             _told(state, record)
+            _remind(state, record)
             _owes(state, record)
         case "started":
             started = _started_from(record)
             state.started[started.connection] = started
-            if started.entry.trigger == "undo":  # it never stood in the queue
+            if started.entry.is_decision:  # it never stood in the queue
                 _answer(state, started.entry.request)
             else:
                 state.waiting.pop(started.connection, None)
@@ -262,12 +273,35 @@ def _ended(state: JournalState, record: Mapping[str, Any]) -> None:
     if "answers" in record:  # a request of which nothing has started
         _answer(state, record["answers"])
     state.numbers[run.connection] = max(run.run, state.numbers.get(run.connection, 0))
-    if run.entry.trigger != "undo":
+    _hold(state, run)
+    if run.is_about_health:
         state.last_outcome[run.connection] = str(run.outcome)
     if record.get("broken"):  # an older release told of it so
         state.broken_mailed[run.connection] = record["broken"]
     _owes(state, record, run)
     alert_state.record_run(state.alerts, run)
+
+
+def _hold(state: JournalState, run: Run) -> None:
+    """Note what *run* holds, or that it leaves nothing to decide about."""
+    name = run.connection
+    known = state.held.get(name)
+    if (held := held_runs.held_from(run, known)) is not None:
+        state.held[name] = held
+        state.declined.pop(name, None)
+    elif run.entry.trigger == "decline":
+        if run.result.code == held_runs.DECLINED and known is not None and known.run == run.result.detail["declined"]:
+            state.declined[name] = DeclinedChange(known.digest, run.result.message)
+            del state.held[name]
+    elif held_runs.settles(run):
+        state.held.pop(name, None)
+        state.declined.pop(name, None)
+
+
+def _remind(state: JournalState, record: Mapping[str, Any]) -> None:
+    for name, run in record.get("reminded", {}).items():
+        if (held := state.held.get(name)) is not None and held.run == run:
+            state.held[name] = replace(held, reminded=instant.parse(record["at"]))
 
 
 def _owes(state: JournalState, record: Mapping[str, Any], run: Run | None = None) -> None:
@@ -358,6 +392,8 @@ def as_snapshot(state: JournalState) -> dict[str, Any]:
         "last_outcome": dict(state.last_outcome),
         "told": state.alerts.as_dict(),
         "off": {name: list(since) for name, since in state.off.items()},
+        **({"held": [held.as_dict() for held in state.held.values()]} if state.held else {}),
+        **({"declined": {name: list(one) for name, one in state.declined.items()}} if state.declined else {}),
         "answered": list(state.answered),
     }
 
@@ -386,6 +422,8 @@ def _restore(state: JournalState, record: Mapping[str, Any]) -> None:
     state.last_outcome = dict(record["last_outcome"])
     state.alerts = alert_state.from_mapping(record.get("told", {}))
     state.off = {name: OffSince(*since) for name, since in record.get("off", {}).items()}
+    state.held = {data["connection"]: held_runs.from_mapping(data) for data in record.get("held", ())}
+    state.declined = {name: DeclinedChange(*one) for name, one in record.get("declined", {}).items()}
     state.answered = list(record["answered"])
 
 

@@ -1,4 +1,4 @@
-"""Requests of people, one file each: run these connections now, stop that run, undo that one."""
+"""Requests of people, one file each: run these connections now, stop that run, undo, approve or decline that one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from connrunner.core import instant, run_records
 from connrunner.core.alerts import rules
 from connrunner.core.model import Notify
-from connrunner.core.planning.due import RunRequest, StopRequest, UndoRequest
+from connrunner.core.planning.due import DecisionRequest, RunRequest, StopRequest
 from connrunner.state.folder import StateFolder, recording
 from connrunner.text.files import replace_file, set_aside
 from connrunner.text.nesting import parse_json
@@ -22,6 +22,8 @@ from connrunner.text.regular_files import read_regular
 LIMIT = 1 << 22  # bytes of a request, which may name thousands of connections
 UNREADABLE = (OSError, *run_records.MALFORMED)
 LONGEST = 1000  # characters of a reason, of a name
+KINDS = ("undo", "approve", "decline")  # of decisions about runs
+DECISIONS = "[uad]*.json"  # no other request begins so
 
 
 def request_run(
@@ -62,18 +64,18 @@ def request_stop(folder: StateFolder, stop: StopRequest) -> StopRequest:
     return _stop_from(_leave(folder, request), request)
 
 
-def request_undo(folder: StateFolder, undo: UndoRequest) -> UndoRequest:
-    """Leave the request to undo one run, durably; return it with its id."""
+def request_decision(folder: StateFolder, decision: DecisionRequest) -> DecisionRequest:
+    """Leave the request to undo, approve or decline one run, durably; return it with its id."""
     request = {
-        "wish": "undo",
-        "connection": undo.connection,
-        "run": undo.run,
-        "asked_at": instant.text(undo.asked_at),
-        "asked_by": undo.asked_by[:LONGEST],
-        "reason": undo.reason[:LONGEST],
-        "notify": rules.as_list(undo.notify),
+        "wish": decision.kind,
+        "connection": decision.connection,
+        "run": decision.run,
+        "asked_at": instant.text(decision.asked_at),
+        "asked_by": decision.asked_by[:LONGEST],
+        "reason": decision.reason[:LONGEST],
+        "notify": rules.as_list(decision.notify),
     }
-    return _undo_from(_leave(folder, request), request)
+    return _decision_from(_leave(folder, request), request)
 
 
 def _leave(folder: StateFolder, request: Mapping[str, Any]) -> str:
@@ -99,10 +101,10 @@ def read_stop_requests(folder: StateFolder) -> list[StopRequest]:
     return sorted(found, key=lambda stop: (stop.asked_at, stop.id))
 
 
-def read_undo_requests(folder: StateFolder) -> list[UndoRequest]:
-    """Return the requests to undo a run that are not answered yet, oldest first. Cheap when there are none."""
-    found = (_undo_from(name, data) for name, data in _read(folder, "undo-*.json") if data.get("wish") == "undo")
-    return sorted(found, key=lambda undo: (undo.asked_at, undo.id))
+def read_decisions(folder: StateFolder) -> list[DecisionRequest]:
+    """Return what was decided about runs and is not answered yet, oldest first. Cheap when there is nothing."""
+    found = (_decision_from(name, data) for name, data in _read(folder, DECISIONS) if data.get("wish") in KINDS)
+    return sorted(found, key=lambda decision: (decision.asked_at, decision.id))
 
 
 def set_aside_unreadable(folder: StateFolder) -> list[tuple[Path, Path]]:
@@ -143,7 +145,9 @@ def _check(name: str, data: Mapping[str, Any]) -> None:
 
 
 def _reader_of(data: Mapping[str, Any]) -> Callable[[str, Mapping[str, Any]], Any]:
-    return {"stop": _stop_from, "undo": _undo_from}.get(data.get("wish", ""), _run_requests_from)
+    if data.get("wish") in KINDS:
+        return _decision_from
+    return _stop_from if data.get("wish") == "stop" else _run_requests_from
 
 
 def _run_requests_from(name: str, data: Mapping[str, Any]) -> list[RunRequest]:
@@ -177,9 +181,11 @@ def _stop_from(name: str, data: Mapping[str, Any]) -> StopRequest:
     )
 
 
-def _undo_from(name: str, data: Mapping[str, Any]) -> UndoRequest:
-    return UndoRequest(
+def _decision_from(name: str, data: Mapping[str, Any]) -> DecisionRequest:
+    kind: Any = data["wish"]
+    return DecisionRequest(
         id=name,
+        kind=kind,
         connection=str(data["connection"]),
         run=int(data["run"]),
         asked_at=instant.parse(data["asked_at"]),
@@ -189,7 +195,7 @@ def _undo_from(name: str, data: Mapping[str, Any]) -> UndoRequest:
     )
 
 
-def remove_request(folder: StateFolder, request: RunRequest | StopRequest | UndoRequest) -> None:
+def remove_request(folder: StateFolder, request: RunRequest | StopRequest | DecisionRequest) -> None:
     """Remove a request that the journal has taken in."""
     path = folder.requests / f"{request.id}.json"
     with recording(path):

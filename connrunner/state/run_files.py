@@ -41,10 +41,11 @@ CAME_TO_ITS_END = (Outcome.SUCCEEDED, Outcome.PARTIAL)
 _HEAD = re.compile(
     rb'\{"connection": ?"[^"\\]*", ?"run": ?\d+, ?"outcome": ?"([a-z]+)", ?"trigger": ?"(?:schedule|manual)", '
     rb'?"due_at": ?"[^"\\]*", ?"queued_at": ?"[^"\\]*", ?"started_at": ?(null|"[^"\\]*"), '
-    rb'?"ended_at": ?"[^"\\]*", ?"seconds": ?(\d+(?:\.\d+)?),'
+    rb'?"ended_at": ?"([^"\\]*)", ?"seconds": ?(\d+(?:\.\d+)?),'
 )
 # Of the other outcomes the code says whether somebody ended the run.
 _PLAIN_OUTCOMES = {str(outcome).encode(): outcome for outcome in (Outcome.SUCCEEDED, Outcome.PARTIAL)}
+_OUTCOMES = {str(outcome).encode(): outcome for outcome in Outcome}
 _OUTCOME = re.compile(rb'"outcome":"([a-z]+)"')  # of a record: before whatever text of others it holds
 CUT_OFF = ("timeout", "crashed")  # codes of runs that failed since somebody ended them: not their own time
 
@@ -221,6 +222,30 @@ def _durations_of(folder: StateFolder, connection: str, looks: tuple[int, int, i
     return (ended or failed)[:MEASURED]
 
 
+def read_ends(folder: StateFolder, connection: str) -> Iterator[tuple[datetime, Outcome]]:
+    """Yield when the ended runs of *connection* ended, and how, newest first: for questions about many connections.
+
+    Of a history that cannot be read nothing, as `read_any_history` does.
+    """
+    with (
+        suppress(FileNotFoundError, HistoryError),
+        opening_history(folder, connection),
+        os.fdopen(open_regular(folder.history(connection)), "rb", buffering=0) as file,
+    ):
+        lines = _lines_backward(file.fileno(), os.fstat(file.fileno()).st_size)
+        yield from filter(None, map(_end_of, lines))
+
+
+def _end_of(line: bytes) -> tuple[datetime, Outcome] | None:
+    """Return when and how the run of *line* ended; the lines that we write need not be taken apart for it."""
+    known = _HEAD.match(line)
+    if known is not None and line.endswith(b"}") and (outcome := _OUTCOMES.get(known[1])) is not None:
+        with suppress(ValueError):
+            return instant.parse(known[3].decode()), outcome
+    run = parse_run(line)
+    return (run.ended_at, run.outcome) if run else None
+
+
 class RunMark(NamedTuple):
     """What a picture of many runs needs of each."""
 
@@ -247,7 +272,7 @@ def _mark_of(line: bytes) -> RunMark | None:
     """Return what *line* says of a run; the lines that we write need not be taken apart for it."""
     known = _HEAD.match(line)
     if known is not None and line.endswith(b"}") and (outcome := _PLAIN_OUTCOMES.get(known[1])) is not None:
-        return RunMark(outcome, float(known[3]), is_whole=known[2] != b"null")
+        return RunMark(outcome, float(known[4]), is_whole=known[2] != b"null")
     run = parse_run(line)
     if run is None:
         return None

@@ -1,10 +1,11 @@
-"""What people do on the page: run, stop, take out of the queue, send again. Each leaves what its command leaves."""
+"""What people do on the page: run, stop, approve, decline, unqueue, send again. Each leaves what its command leaves."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from connrunner.answers.connection_filter import ConnectionFilter
+from connrunner.answers.held_choice import choose_held_run
 from connrunner.answers.run_choice import choose_runs
 from connrunner.answers.stop_choice import choose_removal, choose_stop
 from connrunner.errors import ArgumentError
@@ -42,12 +43,32 @@ def act_run(call: Call) -> AskedFor:
 def act_stop(call: Call) -> AskedFor:
     """Ask for the end of a run, as `connrunner stop NAME --detach` does."""
     refuse_unknown(call.body, ("run", "reason"))
-    name, number = require_connection(call.view, call.names["name"]), read_optional(call.body, "run", int, None)
-    if number is not None and number < 1:
-        raise RefusedError(400, "`run` is not the number of a run", "the number of a run is 1, 2, 3, ...")
+    name, number = require_connection(call.view, call.names["name"]), _number(call)
     stop = choose_stop(call.view, name, number, asked_by=call.asked_by, reason=_reason(call))
     call.view.prepare_state()
     made = requests.request_stop(call.view.state, stop)
+    return AskedFor(made.id, {"connection": name, "run": made.run})
+
+
+def act_approve(call: Call) -> AskedFor:
+    """Have done what a held run showed, as `connrunner approve NAME RUN --detach` does; the reason has to be said."""
+    if not _reason(call).strip():
+        raise RefusedError(400, "nothing says why it is approved", "write it into `reason`")
+    return _decide(call, "approve")
+
+
+def act_decline(call: Call) -> AskedFor:
+    """Decline what a held run showed, as `connrunner decline NAME RUN --detach` does."""
+    return _decide(call, "decline")
+
+
+def _decide(call: Call, kind: Literal["approve", "decline"]) -> AskedFor:
+    refuse_unknown(call.body, ("run", "reason"))
+    name, number = require_connection(call.view, call.names["name"]), _number(call)
+    reason = _reason(call)
+    decision = choose_held_run(call.view, name, number, kind, asked_by=call.asked_by, reason=reason)
+    call.view.prepare_state()
+    made = requests.request_decision(call.view.state, decision)
     return AskedFor(made.id, {"connection": name, "run": made.run})
 
 
@@ -72,6 +93,13 @@ def act_retry(call: Call) -> AskedFor:
     if not found:
         raise ArgumentError("no mail to that address waits or was given up")
     return AskedFor(identity, {"recipients": [delivery.recipient for delivery in found]})
+
+
+def _number(call: Call) -> int | None:
+    number: int | None = read_optional(call.body, "run", int, None)
+    if number is not None and number < 1:
+        raise RefusedError(400, "`run` is not the number of a run", "the number of a run is 1, 2, 3, ...")
+    return number
 
 
 def _reason(call: Call) -> str:

@@ -108,6 +108,8 @@ def make_application(site: Site) -> ASGIApp:
         "/connections/{name}/run": actions.act_run,
         "/connections/{name}/stop": actions.act_stop,
         "/connections/{name}/remove": actions.act_remove,
+        "/connections/{name}/approve": actions.act_approve,
+        "/connections/{name}/decline": actions.act_decline,
         "/notifications/{id}/retry": actions.act_retry,
     }
     routes = [

@@ -99,6 +99,8 @@ def _actions() -> dict[str, Any]:
     return {
         f"{one}/run": _post("Run it now, through the queue.", {"force": force}),
         f"{one}/stop": _post("Stop the run that works, or else the one that waits.", {"run": run, "reason": reason}),
+        f"{one}/approve": _post("Do what its held run showed.", {"run": run, "reason": reason}),
+        f"{one}/decline": _post("Decline what its held run showed.", {"run": run, "reason": reason}),
         f"{one}/remove": _post("Take the waiting run out of the queue.", {"reason": reason}),
         f"{ROOT}/notifications/{{id}}/retry": _post("Send a mail again.", {"recipient": to}, parameter="id"),
     }

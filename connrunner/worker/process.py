@@ -35,7 +35,7 @@ from connrunner.core.model import (
     StoreSettings,
 )
 from connrunner.core.planning.due import StopRequest
-from connrunner.core.report import Report
+from connrunner.core.report import NullReport, Report
 from connrunner.core.run_records import outcome_of
 from connrunner.errors import ConnrunnerError, RunError
 from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
@@ -56,6 +56,7 @@ from connrunner.text.files import NO_ROOM
 from connrunner.text.redaction import describe_exception
 from connrunner.text.spellings import encode_loosely
 from connrunner.text.words import listed, plural
+from connrunner.worker.held_result import Decisions, find_hold_rules, make_held_result
 from connrunner.worker.masked_report import MaskedReport
 from connrunner.worker.partial_result import PartialResult
 from connrunner.worker.recorded_result import add_words, ask_store, make_result
@@ -82,6 +83,7 @@ class Job:
     deadline: float | None = None  # of all attempts, in seconds of the monotonic clock
     undo: int | None = None  # the run that is to be undone, instead of the connection's work
     reason: str = ""  # why
+    decisions: Decisions = Decisions()  # about earlier runs that were held
     dry_run_folder: Path | None = None  # a folder for what the run would leave; nothing else is written then
     store: StoreSettings = field(default_factory=StoreSettings)  # where profiles are kept
 
@@ -125,6 +127,7 @@ def job_from(data: Mapping[str, Any]) -> Job:
         started_at=instant.parse(data["started_at"]),
         undo=data.get("undo"),
         reason=data.get("reason", ""),
+        decisions=Decisions(approval=data.get("approval"), declined=data.get("declined"), held=data.get("held")),
         processes=ProcessTree(
             mark=os.environ[RUN_ID_VARIABLE],
             inherit=(data["lane_descriptor"],),
@@ -262,6 +265,7 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
         fetched = source.fetch(settings, context, known=known, mark=mark)
     except connectors.NoFilesError as error:
         return _without_files(job, work, error, report, has_read=has_read)
+    hold = find_hold_rules(job.connection, job.decisions)
     with _private(), _store(job, report) as store, _noting(job, store, so_far):
         done = store.import_files(
             ImportJob(
@@ -271,13 +275,23 @@ def _import(job: Job, work: Import, plain: Mapping[str, str], report: Report, so
                 rejects=job.rejects,
                 mark=fetched.mark,
                 dry_run=job.dry_run_folder is not None,
+                hold=hold,
             )
         )
-    made = make_result(RecordedRun(kind="import", counts=done.counts, detail=list_told_files(done.files)))
-    result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
+    if done.held:
+        told = NullReport() if job.dry_run_folder else report
+        result = make_held_result(job.connection, job.decisions, done.held, state=job.state, report=told)
+    else:
+        detail = {**list_told_files(done.files), **({"columns": list(done.columns)} if hold else {})}
+        if hold and hold.approval:
+            detail["approved"] = hold.approval
+        made = make_result(RecordedRun(kind="import", counts=done.counts, detail=detail))
+        result = _checked(replace(made, message="; ".join((made.message, *fetched.notes))))
     if job.dry_run_folder:
         differences = [asdict(difference) for difference in done.differences]
         return replace(result, detail={**result.detail, "differences": differences})
+    if done.held:
+        return result
     try:
         refused = {file.name for file in done.files if file.counts.refused}
         accepted = tuple(file for file in fetched.files if file.name not in refused)
@@ -337,18 +351,25 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
                 withdrawals=job.state.withdrawals(job.connection.name),
                 can_settle=can_settle,
                 has_keys=connectors.keeps_ledger(destination),
+                hold=(hold := find_hold_rules(job.connection, job.decisions)),
             )
         )
+        if done.held:
+            told = NullReport() if job.dry_run_folder else report
+            result = make_held_result(job.connection, job.decisions, done.held, state=job.state, report=told)
+            shown = {"samples": [asdict(sample) for sample in done.samples]} if job.dry_run_folder else {}
+            return replace(result, detail={**result.detail, **shown})
         if job.dry_run_folder:
             from connrunner.worker import partner_comparison
 
             samples, doubt = partner_comparison.compare_samples(destination, settings, context, done, local)
             message = f"{plural(done.rows_written, 'row')} would go to {target}{doubt}"
             return _counted(done.counts, message, samples=samples)
+        approved = {"approved": hold.approval} if hold and hold.approval else {}
         if not done.written:
             with _private(), _noting(job, store, so_far):
                 counts = store.confirm_export(_stamp(job), rejects=job.rejects)
-            return _checked(make_result(RecordedRun(kind="export", counts=counts, detail={})))
+            return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=approved)))
         afterwards = SETTLED_LATER if can_settle else run_records.DELIVERED_AGAIN
         so_far.begin_delivery(done.counts, done.rows_written, target, afterwards=afterwards)
         going = f"{plural(done.rows_written, 'row')} to {target}"
@@ -360,7 +381,7 @@ def _export(job: Job, work: Export, plain: Mapping[str, str], report: Report, so
             counts = store.confirm_export(
                 _stamp(job), refused=delivered.refused, rejects=job.rejects, where=delivered.where
             )
-    detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused)}
+    detail = {"output": delivered.where, "rows": done.rows_written - len(delivered.refused), **approved}
     return _checked(make_result(RecordedRun(kind="export", counts=counts, detail=detail)))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from connrunner.core import instant
 from connrunner.core.counts import Counts, from_mapping
+from connrunner.core.held_runs import describe_approval
 from connrunner.core.model import ProfileModel, Result
 from connrunner.core.report import Level
 from connrunner.core.run_records import outcome_of
@@ -45,7 +46,8 @@ def make_result(recorded: RecordedRun) -> Result:
         message = f"{plural(detail['rows'], 'row')} written to {detail['output']}"
     else:
         message = "there was nothing to send"
-    return Result(outcome=outcome_of(counts), counts=counts, message=message, detail=detail)
+    said = "; ".join(filter(None, (message, describe_approval(detail))))
+    return Result(outcome=outcome_of(counts), counts=counts, message=said, detail=detail)
 
 
 def recorded_from(data: Mapping[str, Any]) -> RecordedRun:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from itertools import islice
@@ -13,11 +13,17 @@ from typing import Any
 
 from connrunner.connectors import Refusal, Settings
 from connrunner.connectors.meta import normalization
-from connrunner.connectors.meta.members import Member
+from connrunner.connectors.meta.members import Member, Row
 from connrunner.lazy_dataclasses import dataclass, field
 
 DELETED = b'"deleted":true'
-NO_PERSON = ("EXTERN_ID", "COUNTRY")  # keys by which nobody can be found
+NO_PERSON = frozenset({"EXTERN_ID", "COUNTRY"})  # keys by which nobody can be found
+
+Encoder = tuple[str, str, Callable[[str, str], str]]
+"""A key, its column, and what makes what is sent of a value and the profile's country."""
+
+
+_parse = json.JSONDecoder().raw_decode  # `json.loads` of a line that we wrote: it need not look for its encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +96,34 @@ def hash_file(local: Path) -> str:
 
 def compose_body(members: Sequence[Member], session: Mapping[str, Any]) -> bytes:
     """Return the body of a request about *members*; keys that a row does not have are empty texts."""
-    rows = [member.row for member in members]
-    names = set().union(*rows)
-    schema = [key for key in normalization.KEYS if key in names]
+    names = {key for keys in {member.keys or tuple(member.row) for member in members} for key in keys}
+    schema = tuple(key for key in normalization.KEYS if key in names)
     # Most rows have all keys, in their order; those out of the ledger have them in another one.
-    data = [list(row.values()) if list(row) == schema else [row.get(key, "") for key in schema] for row in rows]
-    body = {"payload": {"schema": schema, "data": data}, "session": session}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    data = ",".join(member.values if member.keys == schema else _list_values(member.row, schema) for member in members)
+    head = json.dumps({"schema": schema}, separators=(",", ":"))[:-1]
+    last = json.dumps(session, separators=(",", ":"))
+    return f'{{"payload":{head},"data":[{data}]}},"session":{last}}}'.encode()
+
+
+def _list_values(row: Row, schema: Iterable[str]) -> str:
+    return json.dumps([row.get(key, "") for key in schema], ensure_ascii=False, separators=(",", ":"))
 
 
 def _prepare(lines: Sequence[tuple[int, bytes]], mapping: KeyMapping) -> PreparedRows:
     found = PreparedRows(rows=len(lines))
+    wanted, unusable = found.wanted, found.unusable
+    encoders = [
+        (key, column, normalization.encoder(key, hashed=column in mapping.hashed))
+        for key, column in mapping.keys.items()
+    ]
     for number, line in lines:
-        record = json.loads(line)
+        record, _ = _parse(line.decode())
         if record.get("deleted") is True:
             continue
         profile = record["profile_key"]
-        rows = list(_make_rows(record, mapping, found.unusable))
+        rows = _make_rows(record, mapping, encoders, unusable)
         if rows:
-            found.wanted[profile] = [Member.from_row(profile, row) for row in rows]
+            wanted[profile] = [Member.from_row(profile, row) for row in rows]
         else:
             given = ", ".join(key for key in mapping.keys if key not in NO_PERSON)
             message = f"nothing that Meta could find a person by: {given} are empty or cannot be used"
@@ -116,42 +131,56 @@ def _prepare(lines: Sequence[tuple[int, bytes]], mapping: KeyMapping) -> Prepare
     return found
 
 
-def _make_rows(record: Mapping[str, Any], mapping: KeyMapping, unusable: Counter[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a profile: as many as its key with the most values has."""
+def _make_rows(
+    record: Mapping[str, Any], mapping: KeyMapping, encoders: Iterable[Encoder], unusable: Counter[str]
+) -> list[dict[str, str]]:
+    """Return the rows of a profile: as many as its key with the most values has."""
     column = mapping.keys.get("COUNTRY", "")
-    country = normalization.read_country(next(iter(_texts(record.get(column))), "")) or mapping.country
-    values: dict[str, list[str]] = {}
-    most = 0
-    finds = False
-    for key, column in mapping.keys.items():
-        given = _texts(record.get(column))
+    country = mapping.country
+    if column:
+        country = normalization.read_country(next(iter(_texts(record.get(column))), "")) or country
+    one: dict[str, str] = {}  # the values of keys with one
+    several: dict[str, list[str]] = {}
+    for key, column, encode in encoders:
+        value = record.get(column)
+        if type(value) is str and not value.isspace() and value:  # the usual value, and the usual way
+            if used := encode(value, country):
+                one[key] = used
+            else:
+                unusable[key] += 1
+            continue
+        given = _texts(value)
         if not given:
             if key != "COUNTRY" or not country:
                 continue
             given = [country]
-        used = [normalization.encode(key, text, country, hashed=column in mapping.hashed) for text in given]
-        if not all(used):
-            used = list(filter(None, used))
+        all_used = [encode(text, country) for text in given]
+        found = list(dict.fromkeys(filter(None, all_used)))
+        if not all(all_used):
             unusable[key] += 1
-        if len(used) > 1:
-            used = list(dict.fromkeys(used))
-        if used:
-            values[key] = used
-            most = max(most, len(used))
-            finds = finds or key not in NO_PERSON
-    if not finds:
-        return
-    if most == 1:
-        yield {key: texts[0] for key, texts in values.items()}
-        return
-    for place in range(most):
+        if len(found) > 1:
+            several[key] = found
+        elif found:
+            one[key] = found[0]
+    if not several:
+        return [one] if one.keys() - NO_PERSON else []
+    return _spread(one, several, [key for key, _, _ in encoders])
+
+
+def _spread(one: Mapping[str, str], several: Mapping[str, list[str]], keys: Iterable[str]) -> list[dict[str, str]]:
+    """Return a row for each place in the lists of *several*; those of *one* stand in all, in the order of *keys*."""
+    if not (one.keys() | several.keys()) - NO_PERSON:
+        return []
+    rows: list[dict[str, str]] = []
+    for place in range(max(map(len, several.values()))):
         row = {}
-        for key, texts in values.items():
-            if place < len(texts):
-                row[key] = texts[place]
-            elif len(texts) == 1:
-                row[key] = texts[0]
-        yield row
+        for key in keys:
+            if key in one:
+                row[key] = one[key]
+            elif place < len(several.get(key, ())):
+                row[key] = several[key][place]
+        rows.append(row)
+    return rows
 
 
 def _texts(value: Any) -> list[str]:

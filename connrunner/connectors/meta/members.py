@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import sha256
 from itertools import islice
+from json.encoder import encode_basestring
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from connrunner.lazy_dataclasses import asdict, dataclass, field
 NAME = "members.sqlite"
 ADD, REMOVE, REPLACE = "add", "remove", "replace"  # what a batch does
 ASKED = 500  # profiles that are looked up at once
+CACHE = 32_768  # KiB: a batch of 10,000 rows, so that its pages are not written while it is still being noted
 _TABLES = """
     CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS members (
@@ -33,8 +37,6 @@ _TABLES = """
     CREATE TABLE IF NOT EXISTS under_way (profile TEXT, digest BLOB, row TEXT);
 """
 
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
-
 Row = Mapping[str, str]
 """What is sent for a person: a hash, or an id as it is, by the partner's key; keys that are not known are left out."""
 
@@ -45,21 +47,35 @@ class Member:
 
     profile: str  # its key
     digest: bytes
-    text: str  # the row as JSON
+    text: str  # the row as JSON, its keys sorted
     is_sure: bool = True  # False after `connrunner reset`: it is sent again, or removed
-    fresh: Row | None = field(default=None, compare=False, repr=False)  # the row, while it is at hand
+    keys: tuple[str, ...] = field(default=(), compare=False, repr=False)  # of a row that is at hand, in their order
+    values: str = field(default="", compare=False, repr=False)  # and its values, a JSON list
 
     @classmethod
     def from_row(cls, profile: str, row: Row) -> Member:
-        text = _encode(row)
-        return cls(profile, sha256(text.encode()).digest()[:16], text, fresh=row)
+        keys = tuple(row)
+        form, sort = _form(keys)
+        values = [*map(encode_basestring, row.values())]
+        text = form % sort(values)
+        return cls(profile, sha256(text.encode()).digest()[:16], text, True, keys, f"[{','.join(values)}]")
 
     @property
     def row(self) -> Row:
-        if self.fresh is not None:
-            return self.fresh
         found: Row = json.loads(self.text)
         return found
+
+
+@lru_cache(maxsize=1 << 10)
+def _form(keys: tuple[str, ...]) -> tuple[str, Callable[[list[str]], Any]]:
+    """Return how a row of these *keys* is written, and what puts its values in that order.
+
+    The text is that of `json.dumps(row, sort_keys=True, ensure_ascii=False)` without blanks, three times faster: its
+    hash stands in ledgers.
+    """
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    form = ",".join(f"{json.dumps(keys[place]).replace('%', '%%')}:%s" for place in order)
+    return f"{{{form}}}", itemgetter(*order)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +98,8 @@ class MemberLedger:
         (folder / NAME).chmod(0o600)
         try:
             self._connection.executescript(
-                "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;" + _TABLES
+                "PRAGMA page_size = 8192; PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL;"
+                f"PRAGMA secure_delete = ON; PRAGMA cache_size = -{CACHE};{_TABLES}"
             )
         except sqlite3.DatabaseError as error:
             self._connection.close()

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 import phonenumbers
 
@@ -22,6 +22,7 @@ UNIQUE = ("EMAIL", "PHONE")  # keys whose values hardly ever come again
 _DATE = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})(?:[T ].*)?", re.DOTALL)
 _HASH = re.compile(r"[0-9a-f]{64}")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
+_BETWEEN_DIGITS = re.compile(r"[\s().-]")
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 _COUNTRY = re.compile("[a-z]{2}")
 _FIRST_YEAR = 1900
@@ -37,17 +38,24 @@ def encode(key: str, value: str, country: str, *, hashed: bool = False) -> str:
 
     With *hashed* the value is a hash already, and is not hashed again; one that is none is an empty text.
     """
+    return encoder(key, hashed=hashed)(value, country)
+
+
+def encoder(key: str, *, hashed: bool = False) -> Callable[[str, str], str]:
+    """Return what does `encode` for many values of one *key*, each with its country."""
     if hashed:
-        given = value.strip().lower()
-        return given if _HASH.fullmatch(given) else ""
-    if key in PLAIN:
-        return normalize(key, value, country)
-    return _hash_value(key, value, country) if key in UNIQUE else _hash_frequent(key, value, country)
+        return _read_hash
+    return partial(normalize if key in PLAIN else _hash_value if key in UNIQUE else _hash_frequent, key)
+
+
+def _read_hash(value: str, _country: str) -> str:
+    given = value.strip().lower()
+    return given if _HASH.fullmatch(given) else ""
 
 
 def _hash_value(key: str, value: str, country: str) -> str:
-    text = normalize(key, value, country)
-    return hash_text(text) if text else ""
+    text = _RULES[key](value if value.isascii() else unicodedata.normalize("NFC", value), country)
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 _hash_frequent = lru_cache(maxsize=1 << 14)(_hash_value)  # names, places and dates come again and again
@@ -69,7 +77,6 @@ def _email(value: str, _country: str) -> str:
     return text if "@" in text else ""
 
 
-@lru_cache(maxsize=4096)
 def _phone(value: str, country: str) -> str:
     """Return the digits of a number with the code of its country; a national number without a country is none."""
     text = value.strip()
@@ -91,7 +98,7 @@ def _phone(value: str, country: str) -> str:
 def _domestic(text: str, country: str) -> str:
     """Return what `phonenumbers.parse` makes of the usual way to write a number, 30 times faster; else nothing."""
     rule = _dialing_rule(country)
-    digits = re.sub(r"[\s().-]", "", text)
+    digits = text if text.isdecimal() else _BETWEEN_DIGITS.sub("", text)
     if rule is None or not digits.isdecimal() or not digits.isascii() or not digits.startswith("0"):
         return ""
     code, pattern = rule

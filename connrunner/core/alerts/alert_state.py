@@ -141,6 +141,8 @@ def judge_outcome(outcome: Outcome, sense: Sense) -> Literal["good", "bad", "nei
             return "bad" if partial else "good"
         case Outcome.STOPPED:
             return "bad" if stopped else "neither"
+        case Outcome.HELD:
+            return "neither"
         case Outcome.FAILED | Outcome.INTERRUPTED | Outcome.SKIPPED:
             return "bad"
 
@@ -208,7 +210,7 @@ def _count_outcome(counted: Mapping[str, int], word: str) -> dict[str, int]:
 
 def record_run(alerts: AlertState, run: Run) -> None:
     """Note that *run* has ended; how an undoing went says nothing of its connection."""
-    if run.entry.trigger == "undo":
+    if not run.is_about_health:
         return
     streaks = {
         _word(sense): after

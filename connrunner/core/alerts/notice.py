@@ -18,6 +18,8 @@ Event = Literal[
     "stopped",
     "interrupted",
     "skipped",
+    "held",  # also as a reminder, about the run that is held
+    "declined",
     # what changed, for `change`
     "failing",
     "reminder",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from connrunner.core import instant
 from connrunner.core.alerts import alert_state
 from connrunner.core.alerts.alert_state import USUAL, Alarm, AlertState, Phase, Sense, Severity
-from connrunner.core.alerts.notice import Notice
+from connrunner.core.alerts.notice import Event, Notice
 from connrunner.core.alerts.recipients import (
     RecipientChoice,
     choose_recipient,
@@ -16,10 +17,13 @@ from connrunner.core.alerts.recipients import (
     group_notices,
     iter_recipients,
 )
-from connrunner.core.model import Notify, Run, Target, mailbox
+from connrunner.core.held_runs import DECLINED, HeldRun, held_facts
+from connrunner.core.model import Notify, Outcome, Run, Target, mailbox
 
 
-def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, token: str) -> tuple[Notice, ...]:
+def decide_notices(
+    rules: Iterable[Notify], run: Run, alerts: AlertState, *, token: str, is_known: bool = False
+) -> tuple[Notice, ...]:
     """
     Return the notices that *run*, which has just ended, owes; *alerts* is the state before it.
 
@@ -27,8 +31,12 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
     address. Recipients of a failure also get its recovery, even when no rule names them any more; those whom several
     rules name, when the run is a failure to none of these.
     *token* is a text that no other workspace has, so that two connections of one name never share a Message-ID.
+    *is_known* says of a held run that people were told before of what it holds.
     """
     rules = tuple(rules)
+    if run.outcome is Outcome.HELD or run.entry.trigger == "decline":
+        choices_of_held = _of_held(rules, run, is_known=is_known)
+        return group_notices(choices_of_held, connection=run.connection, run=run.run, token=token)
     if run.entry.trigger == "undo":
         return group_notices(_of_undo(rules, run), connection=run.connection, run=run.run, token=token)
     choices: dict[str, RecipientChoice] = {}
@@ -49,6 +57,9 @@ def decide_notices(rules: Iterable[Notify], run: Run, alerts: AlertState, *, tok
         for name, alarm in alarms.items():
             if name not in watching:
                 choices[name] = _recovery(alarm, run.connection, alerts, USUAL)
+    if run.entry.trigger == "approve":  # who was told that it is held hears what became of it
+        for choice in _of_held(rules, run, is_known=False):
+            choices.setdefault(mailbox(choice.recipient), choice)
     return group_notices(choices.values(), connection=run.connection, run=run.run, token=token)
 
 
@@ -61,6 +72,29 @@ def _of_undo(rules: Iterable[Notify], run: Run) -> Iterator[RecipientChoice]:
         if is_told and mailbox(recipient) not in seen:
             seen.add(mailbox(recipient))
             yield choose_recipient(run.outcome.value, recipient, target, {})
+
+
+def _of_held(rules: Iterable[Notify], run: Run, *, is_known: bool) -> Iterator[RecipientChoice]:
+    """Yield what is told of a held run and of what was decided about it: to all who hear of runs or of failures."""
+    is_declined = run.entry.trigger == "decline" and run.result.code == DECLINED
+    event: Event = "declined" if is_declined else run.outcome.value
+    facts = held_facts(run) if event == "held" else {}
+    seen: set[str] = set()
+    for rule, target, recipient in iter_recipients(rules):
+        is_told = rule.when == "always" or (rule.when != "late" and not is_known)
+        if is_told and mailbox(recipient) not in seen:
+            seen.add(mailbox(recipient))
+            yield choose_recipient(event, recipient, target, facts)
+
+
+def decide_reminders(rules: Iterable[Notify], held: HeldRun, *, token: str) -> tuple[Notice, ...]:
+    """Return the notices that remind people of a run that is held still."""
+    facts = {"reminder": True, "since": instant.text(held.since), "difference": dict(held.difference)}
+    choices: dict[str, RecipientChoice] = {}
+    for rule, target, recipient in iter_recipients(rules):
+        if rule.when != "late":
+            choices.setdefault(mailbox(recipient), choose_recipient("held", recipient, target, facts))
+    return group_notices(choices.values(), connection=held.connection, run=held.run, token=token)
 
 
 def _weight(choice: RecipientChoice) -> int:

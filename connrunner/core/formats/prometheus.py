@@ -13,7 +13,7 @@ class Metric:
 
     name: str
     help: str
-    samples: tuple[tuple[Mapping[str, str], float], ...]
+    samples: Iterable[tuple[Mapping[str, str], float]]  # read once
 
 
 def format_metrics(metrics: Iterable[Metric]) -> str:
@@ -23,14 +23,15 @@ def format_metrics(metrics: Iterable[Metric]) -> str:
 
 def iter_metric_lines(metrics: Iterable[Metric]) -> Iterator[str]:
     """Yield the lines of that page."""
-    return (line for metric in metrics if metric.samples for line in _lines(metric))
+    return (line for metric in metrics for line in _lines(metric))
 
 
-def _lines(metric: Metric) -> Iterable[str]:
-    yield f"# HELP {metric.name} {_escaped(metric.help)}\n"
-    yield f"# TYPE {metric.name} gauge\n"
-    for labels, value in metric.samples:
-        said = ",".join(f'{name}="{_escaped(text, quoted=True)}"' for name, text in labels.items())
+def _lines(metric: Metric) -> Iterator[str]:
+    for place, (labels, value) in enumerate(metric.samples):
+        if not place:
+            yield f"# HELP {metric.name} {_escaped(metric.help)}\n"
+            yield f"# TYPE {metric.name} gauge\n"
+        said = ",".join([f'{name}="{_escaped(text, quoted=True)}"' for name, text in labels.items()])
         yield f"{metric.name}{f'{{{said}}}' if said else ''} {_number(value)}\n"
 
 

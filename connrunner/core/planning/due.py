@@ -232,9 +232,13 @@ class RunRequest:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UndoRequest:
-    """A person asked for the undoing of an import. It goes before what waits, and takes no place in the queue."""
+class DecisionRequest:
+    """A person decided about a run that has ended: it is undone, or what it held is approved or declined.
 
+    It goes before what waits, and takes no place in the queue.
+    """
+
+    kind: Literal["undo", "approve", "decline"]
     connection: str
     run: int
     asked_at: datetime
@@ -249,12 +253,13 @@ class UndoRequest:
             connection=self.connection,
             due_at=self.asked_at,
             queued_at=self.asked_at,
-            trigger="undo",
+            trigger=self.kind,
             asked_by=self.asked_by,
             request=self.id,
             force=True,
             notify=self.notify,
-            undo=self.run,
+            undo=self.run if self.kind == "undo" else None,
+            held=None if self.kind == "undo" else self.run,
             reason=self.reason,
         )
 

@@ -18,6 +18,8 @@ destination with a ledger of its own (`has_keys`) gets the key of each profile, 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,15 +28,17 @@ from connrunner.core.model import DELETED_COLUMN, Property, PropertyType
 from connrunner.errors import RunError
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.profiles import expectations, recorded_runs, values
+from connrunner.profiles.change_digest import digest_rows
 from connrunner.profiles.exporting import delta, identifiers, refusals, unconfirmed, withdrawals, writers
 from connrunner.profiles.exporting.delta import CREATED, DELETED, UNCHANGED, UPDATED, VERDICTS
-from connrunner.profiles.jobs import ExportJob
+from connrunner.profiles.jobs import ExportJob, HoldRules
 from connrunner.profiles.profile_keys import row_key
-from connrunner.profiles.results import ExportResult, RefusedRow, Sample
+from connrunner.profiles.results import ExportResult, HeldChange, RefusedRow, Sample
 from connrunner.profiles.session import StoreSession
 from connrunner.profiles.sql_fragments import quote_text
 
 KEY_COLUMN = "profile_key"  # the column of the key by which a destination's ledger knows a profile
+HELD_SAMPLES = 20  # rows that the log of a held run shows
 _KEY = Property(name=KEY_COLUMN, personal=False)
 
 
@@ -56,7 +60,9 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     changes = counts.created + counts.updated + counts.deleted
     rows = changes + (counts.unchanged if work.rows == "all" else 0)
     before = int(session.one("SELECT count(*) FROM store.sent WHERE connection = ?", [job.stamp.connection]))
-    expectations.check_export(work.expect, rows=rows, changes=changes, before=before)
+    broken = expectations.find_unexpected_rows(work.expect, rows=rows, changes=changes, before=before)
+    if broken and work.expect.otherwise == "fail" and not (job.hold and job.hold.approved):
+        raise expectations.unexpected_export_error(broken)
     some = counts.deleted > 0  # without deletions every value is one of a profile as it is now
     written = _with_deletions(columns, job, some=some) if work.deleted == "send" else dict(columns)
     if job.has_keys:
@@ -68,6 +74,8 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     if found:
         counts, rows = delta.count_delta(session), rows - found
     samples = _read_samples(session, written, source, job.samples) if job.samples else ()
+    if job.hold and (held := _find_held(session, job.hold, broken, counts, rows, written, source)):
+        return ExportResult(counts=counts, rows_written=rows, written=False, samples=samples, held=held)
     has_file = rows > 0 or work.when_empty == "write"
     if has_file:
         ordered = f"{source} ORDER BY {delta.IN_ORDER}" if some else delta.find_written(session, work, rows)
@@ -82,6 +90,35 @@ def export(session: StoreSession, job: ExportJob) -> ExportResult:
     if has_file and job.can_settle:
         unconfirmed.note_rows(session, work, job.stamp)
     return ExportResult(counts=counts, rows_written=rows, written=has_file, samples=samples)
+
+
+def _find_held(
+    session: StoreSession,
+    hold: HoldRules,
+    broken: Sequence[str],
+    counts: Counts,
+    rows: int,
+    written: Mapping[str, tuple[Property, str]],
+    source: str,
+) -> HeldChange | None:
+    """Return what waits for somebody to approve it; None when the *rows* may go."""
+    reasons = [*broken, *(["each run is reviewed (review: always)"] if hold.is_reviewed and rows else [])]
+    if not reasons and not (hold.approved and rows):
+        return None
+    cells = [values.format_joined(owner, value, "; ") for owner, value in written.values()]
+    row = f"to_json([s.profile::VARCHAR, s.verdict::VARCHAR, {', '.join(cells)}])::VARCHAR"
+    content = digest_rows(session, row, source)
+    told = json.dumps([content, list(written), counts.as_dict()])
+    held = HeldChange(
+        reasons=tuple(reasons or ["it is not what was approved"]),
+        counts=counts,
+        work=hold.work,
+        source="",
+        changes=hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest(),
+        properties={},
+        samples=_read_samples(session, written, source, HELD_SAMPLES, masked=True),
+    )
+    return None if held.digest == hold.approved else held
 
 
 def confirm_export(
@@ -111,6 +148,8 @@ def confirm_export(
             WHERE verdict = {CREATED} AND NOT refused""")
         unconfirmed.forget_rows(session, job.stamp.connection)
         detail = {"output": where, "rows": pending.rows - len(refused)} if where else {}
+        if job.hold and job.hold.approval:
+            detail["approved"] = job.hold.approval
         recorded_runs.finish_record(session, number, counts, detail)
         if rejects and (counts.rejected or counts.consent_blocked):
             refusals.write_refusals(session, rejects, job.work, file=job.path.name)
@@ -178,12 +217,20 @@ def _with_deletions(
 
 
 def _read_samples(
-    session: StoreSession, columns: Mapping[str, tuple[Property, str]], source: str, most: int
+    session: StoreSession,
+    columns: Mapping[str, tuple[Property, str]],
+    source: str,
+    most: int,
+    *,
+    masked: bool = False,
 ) -> tuple[Sample, ...]:
-    """Return the first rows of *source* that change something for the partner."""
+    """Return the first rows of *source* that change something for the partner; *masked* hides what is personal."""
     cells = [values.format_joined(owner, value, "; ") for owner, value in columns.values()]
+    if masked:
+        owners = [owner for owner, _ in columns.values()]
+        cells = [values.redact(cell, personal=owner.personal) for cell, owner in zip(cells, owners, strict=True)]
     rows = session.execute(
-        f"""SELECT s.verdict, {identifiers.describe_identifiers(session, "s.identifiers", masked=False)},
+        f"""SELECT s.verdict, {identifiers.describe_identifiers(session, "s.identifiers", masked=masked)},
             {", ".join(cells)}
         FROM {source} AND s.verdict <> {UNCHANGED} ORDER BY {delta.IN_ORDER} LIMIT {most}"""
     ).fetchall()

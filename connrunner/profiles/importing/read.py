@@ -75,7 +75,7 @@ def _stage(
         jsonlines.check_start(normalized)
         return _check_objects(session, _stage_lines(session, stage, normalized, plan, about), plan, normalized)
     names, lines = csv.read_header(normalized, form, plan.columns)
-    expectations.check_expected_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names, plan.columns_seen)
     if lines <= 1 and not normalized.survey.spaced_quotes:
         records = csv.find_records(normalized, form, names, lines, about=about)
         if (result := _try_stage(session, stage, records, file.name)) is not None:
@@ -125,7 +125,7 @@ def _stage_parquet(file: NormalizedFile, plan: ImportPlan, stage: Callable[[Reco
     if missing:
         raise csv.missing_column_error(file.name, missing, found.names, plan.columns)
     csv.check_unique(found.names, file.name, plan.columns)
-    expectations.check_expected_columns(plan.work.expect, file.name, found.names)
+    expectations.check_expected_columns(plan.work.expect, file.name, found.names, plan.columns_seen)
     many = {mapped.field.column for mapped in plan.fields if mapped.owner.many}
     try:
         return stage(parquet.find_records(file, found, _kinds(plan), plan.columns, many))
@@ -149,7 +149,7 @@ def _find_excel(
     if missing:
         raise csv.missing_column_error(file.name, missing, names, plan.columns)
     csv.check_unique(names, file.name, plan.columns)
-    expectations.check_expected_columns(plan.work.expect, file.name, names)
+    expectations.check_expected_columns(plan.work.expect, file.name, names, plan.columns_seen)
     copied = names if file.once else plan.columns
     return excel.copy_records(normalized, form, names, _kinds(plan), plan.columns, copied, session.temp, on_progress)
 
@@ -165,7 +165,7 @@ def _check_objects(session: StoreSession, result: Stage, plan: ImportPlan, file:
         counts = ", ".join(f"count(*) FILTER ({result.records.present(name)})" for name in names)
         found = session.execute(f"SELECT {counts} FROM {result.records.relation}").fetchall()[0]
         there = [name for name, count in zip(names, found, strict=True) if count]
-        expectations.check_expected_columns(plan.work.expect, file.name, there)
+        expectations.check_expected_columns(plan.work.expect, file.name, there, plan.columns_seen, are_all=False)
     _warn_of_absent_members(session, result, plan, file.name)
     return result
 

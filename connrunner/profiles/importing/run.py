@@ -11,13 +11,16 @@ from connrunner.profiles import before, connection_state, expectations, recorded
 from connrunner.profiles.importing import differences, ledger, merge, reject_reasons, retained_rows, small_files
 from connrunner.profiles.importing.classify import classify_rows, list_changes
 from connrunner.profiles.importing.file_tasks import FileDigests, FileTask, ImportContext, stage_files
+from connrunner.profiles.importing.held_changes import ChangeSurvey
 from connrunner.profiles.importing.match import match_rows
 from connrunner.profiles.importing.stage import Stage
 from connrunner.profiles.jobs import ImportJob
 from connrunner.profiles.mapping import make_plan
-from connrunner.profiles.results import Difference, FileResult, ImportResult, list_told_files
+from connrunner.profiles.results import Difference, FileResult, HeldChange, ImportResult, list_told_files
 from connrunner.profiles.session import KeyQuery, ProfileNeed, StoreSession
 from connrunner.profiles.sql_fragments import all_of, unquote_name
+
+MOST_COLUMNS = 500  # that the record of a run names
 
 
 def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
@@ -27,15 +30,46 @@ def import_files(session: StoreSession, job: ImportJob) -> ImportResult:
     with ThreadPoolExecutor(1) as executor:
         context = ImportContext(session=session, job=job, plan=plan, digests=FileDigests(executor=executor))
         tasks = stage_files(context)
-        result = _merge_all(context, tasks)
+        try:
+            result = _merge_or_survey(context, tasks)
+        except _HeldError as held:
+            columns = tuple(plan.columns_seen.names)[:MOST_COLUMNS]
+            result = ImportResult(counts=Counts(), files=(), differences=held.found, held=held.change, columns=columns)
     for task in tasks:
         if task.stage:
             session.execute(f"DROP TABLE {task.stage.table}")
     return result
 
 
-def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResult:
-    """Bring the rows of all *tasks* into the profiles, in one transaction."""
+class _SurveyNeededError(Exception):
+    """Ends the transaction of a run that turns out to be held: what it would change is to be surveyed."""
+
+
+class _HeldError(Exception):
+    """Ends the transaction of a run whose changes are held back."""
+
+    def __init__(self, change: HeldChange, found: Sequence[Difference]) -> None:
+        super().__init__("the changes of the run are held back")
+        self.change, self.found = change, tuple(found)
+
+
+def _merge_or_survey(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResult:
+    """Bring the rows of all *tasks* into the profiles; _HeldError when somebody has to approve what they would change.
+
+    A survey costs as much again as the changes. So a run that mostly does what is expected is surveyed only when it
+    does not: it is begun anew.
+    """
+    hold = context.job.hold
+    if hold is None or not (hold.is_reviewed or hold.approved):
+        try:
+            return _merge_all(context, tasks, survey=None)
+        except _SurveyNeededError:
+            pass
+    return _merge_all(context, tasks, survey=ChangeSurvey(session=context.session, plan=context.plan))
+
+
+def _merge_all(context: ImportContext, tasks: Sequence[FileTask], survey: ChangeSurvey | None) -> ImportResult:
+    """Bring the rows of all *tasks* into the profiles, in one transaction; with a *survey* of it."""
     session, job = context.session, context.job
     results: list[list[FileResult]] = []  # of each task
     found: list[Difference] = []
@@ -49,22 +83,52 @@ def _merge_all(context: ImportContext, tasks: Sequence[FileTask]) -> ImportResul
         session.report.progress("checking", 0, staged)
         _start_keeping(context, run)
         for position, task in enumerate(tasks):
-            results.append(_merge(context, tasks, task, run=run, part=position, found=found))
+            results.append(_merge(context, tasks, task, run=run, part=position, found=found, survey=survey))
             checked += task.rows
             session.report.progress("checking", checked, staged)
         files = _list_in_order(tasks, results)
         total = sum((result.counts for result in files), Counts())
         if problem := total.imbalance():
             raise imbalance_error(problem)
-        recorded_runs.finish_record(session, run, total, list_told_files(files))
+        approved = {"approved": job.hold.approval} if job.hold and job.hold.approval else {}
+        columns = {"columns": list(context.plan.columns_seen.names)[:MOST_COLUMNS]} if job.hold else {}
+        recorded_runs.finish_record(session, run, total, {**list_told_files(files), **columns, **approved})
         if job.mark is not None:
             connection_state.save_mark(session, context.connection, job.mark, run=run)
+        measures = _measure(tasks, results, stored)
+        reasons = [*expectations.find_unexpected_changes(job.work.expect, measures), *context.plan.columns_seen.missing]
+        if reasons and survey is None and job.hold and job.work.expect.otherwise == "hold":
+            raise _SurveyNeededError
         # Also of a run that fails now: they show what was unexpected.
         rejects.write_rejects(session, job.rejects)
-        expectations.check_import(job.work.expect, _measure(tasks, results, stored))
+        _check(context, tasks, measures, total, reasons, survey, found)
         session.report.progress("writing", 0, total.read)
     session.report.progress("writing", total.read, total.read)
-    return ImportResult(counts=total, files=tuple(files), differences=tuple(found))
+    columns_read = tuple(context.plan.columns_seen.names)[:MOST_COLUMNS]
+    return ImportResult(counts=total, files=tuple(files), differences=tuple(found), columns=columns_read)
+
+
+def _check(
+    context: ImportContext,
+    tasks: Sequence[FileTask],
+    measures: expectations.ImportMeasures,
+    total: Counts,
+    reasons: list[str],
+    survey: ChangeSurvey | None,
+    found: Sequence[Difference],
+) -> None:
+    """RunError when the import is not as expected, for these *reasons*; _HeldError when somebody has to approve it."""
+    hold = context.job.hold
+    if reasons and not (hold and (hold.approved or context.job.work.expect.otherwise == "hold")):
+        raise expectations.unexpected_import_error(reasons)
+    if hold is None or survey is None:
+        return
+    if hold.is_reviewed and measures.changes:
+        reasons = [*reasons, "each run is reviewed (review: always)"]
+    if reasons or (hold.approved and measures.changes):
+        change = survey.finish(context, tasks, total, reasons or ["it is not what was approved"])
+        if change.digest != hold.approved:
+            raise _HeldError(change, found)
 
 
 def _start_keeping(context: ImportContext, run: int) -> None:
@@ -127,6 +191,7 @@ def _merge(
     run: int,
     part: int,
     found: list[Difference],
+    survey: ChangeSurvey | None,
 ) -> list[FileResult]:
     """Bring the rows of one of the *tasks* into the profiles; a dry run adds the first differences to *found*."""
     session, plan = context.session, context.plan
@@ -149,6 +214,8 @@ def _merge(
         retained_rows.reject_superseded(session, stage, plan, part=first)
     if context.job.dry_run:
         found += differences.select_differences(session, stage, plan, differences.MOST - len(found))
+    if survey:
+        survey.add(stage)
     merge.merge_rows(session, stage, plan, counts, run=run, part=part)
     _record(context, task, stage, run=run)
     if stage.files:

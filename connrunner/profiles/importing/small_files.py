@@ -83,7 +83,7 @@ def join_files(session: StoreSession, files: Sequence[LocalFile], plan: ImportPl
         path.unlink()
         return None
     for file in files[: len(texts)]:
-        expectations.check_expected_columns(plan.work.expect, file.name, names)
+        expectations.check_expected_columns(plan.work.expect, file.name, names, plan.columns_seen)
     rows, (form, _, quotes, _, _) = sum(text.rows for text in texts), first.kind
     survey = Survey(lines=rows, nul=any(text.nul for text in texts), quotes=quotes)
     joined = NormalizedFile(path=path, name=files[0].name, size=size, survey=survey, nul=survey.nul)

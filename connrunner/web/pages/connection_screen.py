@@ -12,6 +12,7 @@ from connrunner.answers.run_log import has_refused
 from connrunner.answers.run_summary import describe_run_briefly
 from connrunner.answers.status import describe_wait
 from connrunner.answers.workspace_view import WorkspaceView
+from connrunner.core.held_runs import describe_held_change
 from connrunner.core.model import Outcome, Run
 from connrunner.errors import ArgumentError, StateError
 from connrunner.lazy_dataclasses import dataclass
@@ -52,6 +53,8 @@ def show_connection(
         "kind": _kind(account),
         "schedule": describe_schedule(account.declared, account.zone) if account.declared else "",
         "trouble": _trouble(account),
+        "held": view.journal_state.held.get(name),
+        "describe_held": describe_held_change,
         "times": draw_run_times(account.recent, account.usual, moments),
         "row_chart": draw_rows(account.recent) if any(run.result.counts.read for run in account.recent) else None,
         "shown_outcomes": [outcome for outcome in Outcome if any(run.outcome is outcome for run in account.recent)],
@@ -89,7 +92,7 @@ def _trouble(account: ConnectionAccount) -> dict[str, Any] | None:
         "run": last,
         "words": describe_run_briefly(last),
         "failures": streak["failures"] if streak else 0,
-        "style": "warn" if last.outcome in (Outcome.PARTIAL, Outcome.STOPPED) else "bad",
+        "style": "warn" if last.outcome in (Outcome.PARTIAL, Outcome.STOPPED, Outcome.HELD) else "bad",
     }
 
 

@@ -251,7 +251,7 @@ def _style(one: ListedConnection, is_off: bool) -> str:
     match one.standing.trouble:
         case "":
             return "off" if is_off else ""
-        case "partial" | "late":
+        case "partial" | "late" | "held":
             return "warn"
         case _:
             return "bad"

@@ -26,6 +26,8 @@ EVENTS = {
     "stopped": "a run was stopped",
     "interrupted": "a run was interrupted",
     "skipped": "a run was skipped",
+    "held": "a run is held",
+    "declined": "a held run was declined",
     "failing": "begins to fail",
     "reminder": "still fails",
     "recovered": "succeeds again",

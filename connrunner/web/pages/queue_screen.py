@@ -114,6 +114,10 @@ def _explain(entry: QueuedRun) -> str:
     match entry.trigger:
         case "manual":
             return f"Run now, asked for by {entry.asked_by}"
+        case "approve":
+            return f"Run {entry.held} as approved by {entry.asked_by}"
+        case "decline":
+            return f"Run {entry.held} is declined by {entry.asked_by}"
         case "undo":
             return f"Undo run {entry.undo}, asked for by {entry.asked_by}"
         case "schedule":

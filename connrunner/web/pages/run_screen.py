@@ -13,6 +13,7 @@ from connrunner.answers.run_log import RefusedPage, page_refused
 from connrunner.answers.run_summary import describe_ending
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
+from connrunner.core.held_runs import describe_held_change
 from connrunner.core.model import Outcome
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.text.words import agree, plural
@@ -50,12 +51,15 @@ def show_run(
     run = account.run
     result = run.result if run else None
     counts = result.counts if result else None
+    held = view.journal_state.held.get(name)
     search = asked.get("q", "")[:200]
     after = asked.get("after", "")
     log = read_log_page(view, name, number, after=read_number(after, 0) if after else None, search=search)
     refused = _refused(view, account, asked, per_page)
     return {
         "one": account,
+        "held": held if held is not None and held.run == number else None,
+        "describe_held": describe_held_change,
         "lede": describe_ending(result, kind=account.intent.kind) if result else "",
         "bar": draw_counters(counts) if counts and (counts.read or counts.imbalance()) else None,
         "refused": refused,

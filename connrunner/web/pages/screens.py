@@ -29,6 +29,8 @@ from connrunner.web.pages.today_screen import show_today
 
 ASKED = {
     "run": "The next tick puts the run into its queue; until then it stands among what waits.",
+    "approve": "The next tick reads the source again, and does what was shown; else the run is held again.",
+    "decline": "The next tick records it; nothing is changed.",
     "stop": "A run that works is asked to end, one that waits is taken out of the queue; it is seen within a minute.",
 }
 EXAMPLE = """\
