@@ -114,6 +114,7 @@ class Question:
         self.has_ended = False
         self._answer = answer
         self.closed = False
+        self.was_killed = False
 
     def answer(self) -> dict[str, Any] | None:
         if isinstance(self._answer, ValueError):
@@ -150,6 +151,24 @@ def test_the_store_is_asked_when_nobody_said_how_it_went(
     assert question.closed
     result = run.result(LogSummary())
     assert (str(result.outcome), result.code, result.message) == expected
+
+
+@pytest.mark.parametrize("deaths", [1, 2, 3])
+def test_the_store_is_asked_again_when_who_asks_is_killed(deaths: int, tmp_path: Path) -> None:
+    """Thrice in all: a damaged store may kill whoever opens it."""
+    questions = [Question(ValueError("killed")) for _ in range(deaths)] + [Question(IN_STORE)] * (deaths < 3)
+    for place, question in enumerate(questions):
+        question.has_ended, question.was_killed = True, place < deaths
+    asked = iter(questions)
+    run = working(tmp_path, -9, ask_store=lambda: next(asked))
+    assert isinstance(run.worker, Worker)
+    run.worker.is_alive = False
+    looks = 1
+    while not run.has_ended():
+        looks += 1
+    assert looks == min(3, deaths + 1)
+    assert list(asked) == []
+    assert str(run.result(LogSummary()).outcome) == ("succeeded" if deaths < 3 else "failed")
 
 
 def test_what_its_interpreter_said_is_kept_only_if_it_said_something(tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ class StoreQuestion:
         """Tell whether there is an answer, or never will be."""
         return self._process.poll() is not None
 
+    @property
+    def was_killed(self) -> bool:
+        """Tell whether it has ended by a signal, so that it could not answer."""
+        return (self._process.poll() or 0) < 0
+
     def answer(self) -> dict[str, Any] | None:
         """Return what the store has recorded of the run, as plain data; None when it does not have it.
 

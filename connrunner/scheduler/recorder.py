@@ -157,7 +157,7 @@ class RunRecorder:
         return run
 
     def adopt(self, entry: QueuedRun, workspace: Workspace) -> Run | None:
-        """Record the end that history has of *entry*, which waits or is an undo, and return it; None when there is none.
+        """Record the end that history has of *entry*, which waits or is a decision, and return it; None when none.
 
         A crash came between history and journal while it could not start; what people saw there is not run after all,
         whatever has been mended since [P1]. Hold the state lock.
@@ -166,7 +166,7 @@ class RunRecorder:
         if not self.state.run(entry.connection, number).exists():  # no number was taken: no need to look into history
             return None
         known = self._adopted(entry)
-        if known is None or not (entry.trigger == "undo" or self.journal.state.awaits_end_of(known)):
+        if known is None or not (entry.is_decision or self.journal.state.awaits_end_of(known)):
             return None
         self._end(known, _rules_of(entry, workspace), of=entry, dequeued=True)
         return known

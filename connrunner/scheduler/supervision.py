@@ -24,6 +24,7 @@ from connrunner.worker.recorded_result import add_words, make_result, recorded_f
 
 COMPLAINT = 1 << 24  # bytes of what an interpreter says
 OVERTIME = 20  # seconds beyond timeout and grace after which a worker that does not end itself is told to
+TRIES = 3  # of asking the store, when the process that asks is killed: a store that kills it does so each time
 ITS_OWN_END = 5  # seconds that a worker has to end when the grace that it gives its program is over
 
 
@@ -47,7 +48,8 @@ class SupervisedRun:
     _grace: float | None = None  # seconds for what it left behind; None: its own
     _question: StoreQuestion | None = None  # what the store has of it, when the worker did not say how it went
     _recorded: RecordedRun | None = None
-    _is_asked: bool = False
+    _asked: int = 0  # how often the store was asked
+    _is_cut_off: bool = False  # what was asked last was killed before it could answer
 
     @property
     def seconds(self) -> float:
@@ -87,17 +89,19 @@ class SupervisedRun:
 
     def _is_store_known(self) -> bool:
         """Ask the store what it has of the run; True once it has answered. A run of another lane may have it open."""
-        if not self._is_asked:
-            self._is_asked, self._question = True, self.ask_store()
         if self._question is None:
-            return True
+            if self._asked == 0 or (self._is_cut_off and self._asked < TRIES):
+                self._asked, self._question = self._asked + 1, self.ask_store()
+            if self._question is None:
+                return True
         if not self._question.has_ended:
             return False
         question, self._question = self._question, None
+        self._is_cut_off = question.was_killed
         with suppress(ValueError), closing(question):  # a store that cannot be asked proves nothing
             if (found := question.answer()) is not None:
                 self._recorded = recorded_from(found)
-        return True
+        return not self._is_cut_off or self._asked >= TRIES
 
     def close(self) -> None:
         """Let go of everything, of the lane before the right to act for it."""

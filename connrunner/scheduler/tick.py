@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -37,7 +37,7 @@ from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal import Journal
 from connrunner.state.journal_state import JournalState, OwedNotice, next_attempt, plan_as_record
 from connrunner.state.untold import forget_untold, read_untold
-from connrunner.text.words import listed, plural
+from connrunner.text.words import listed
 
 AGAIN = 50.0  # seconds after which a version that could not be read is tried again while runs work
 MAIL = 40.0  # seconds that a tick waits for the mail, which ends itself after 30
@@ -245,10 +245,13 @@ class Tick:
                 self.lanes.recorder.miss(entry, reason, self.workspace, dequeued=False)
 
     def _adopt_ends(self, journal_state: JournalState) -> None:
-        """Record the ends that history has of what waits and is about to be dropped. Hold the state lock.
+        """Record the ends that history has of decisions, and of what waits and is about to be dropped.
 
-        A tick was killed between history and journal; of what can still start, the lane sees to it.
+        A tick was killed between history and journal; the lane sees to what can still start. Hold the state lock.
         """
+        for request in requests.read_decisions(self.state):
+            if request.id not in journal_state.answered and request.connection not in self.lanes.withheld:
+                self.lanes.recorder.adopt(request.as_entry(), self.workspace)
         known, broken = self.workspace.connections, self.workspace.broken
         off = find_with(known, OFF)
         for entry in list(journal_state.waiting.values()):

@@ -87,7 +87,7 @@ def damaged_file(history: Path) -> Path:
 def check_histories(
     folder: StateFolder, names: Iterable[str], ended: Mapping[str, int], *, budget: float = BUDGET
 ) -> Iterator[HistoryDamage]:
-    """Read the histories of *names* that another hand has changed; yield what is wrong with each, once, noted to be told.
+    """Read the histories of *names* that another hand has changed; yield what is wrong with each, noted to be told.
 
     *ended* has the newest ended run of connections, as the journal knows it. No more than *budget* seconds: the next
     call goes on from there. Takes the state lock for what it keeps aside.

@@ -1,8 +1,9 @@
 """
 What was found damaged, from before it is marked as known until those who are to be told of it are owed a notice.
 
-Whoever finds damage first (a tick, the process that sends mail, a command) may die at any moment, and may not be the one
-that tells: so what it found stands in a file of the state folder, and the next tick that is not quiet takes it from there.
+Whoever finds damage first (a tick, the process that sends mail, a command) may die at any moment, and may not be the
+one that tells: so what it found stands in a file of the state folder, and the next tick that is not quiet takes it from
+there.
 """
 
 from __future__ import annotations
