@@ -56,7 +56,13 @@ class Life:
         scene = self.scene
         scene.write("profile.yaml", PROFILE)
         (scene.workspace / "in").mkdir()
+        # Runs end by two clocks here, that of `--now` and the real one; the limit of mails within an hour is not judged.
+        (scene.workspace / "notifications").mkdir()
+        for name in NAMES:
+            scene.write(f"notifications/{name}.yaml", f"email: [{name}@example.com]\nlimit: 1000\n")
         scene.command("program", EVERY_MINUTE)
+        program = (scene.workspace / "connections/program.yaml").read_text()
+        scene.write("connections/program.yaml", program.replace("to: program@example.com", "to: program"))
         fields = "fields: {id: id, age: age}"
         self._declare("people", f'import: {{from: {{type: files, path: "in/*.csv"}}, match: [id], {fields}}}')
         sends = "fields: {Id: id, Age: age}, rows: changed"
@@ -65,7 +71,7 @@ class Life:
         self._declare("base", f"export: {{to: {to}, {sends}}}")
 
     def _declare(self, name: str, work: str) -> None:
-        notify = f"notify: [{{to: {name}@example.com, when: always}}]"
+        notify = f"notify: [{{to: {name}, when: always}}]"
         self.scene.write(f"connections/{name}.yaml", f"schedule: {EVERY_MINUTE}\n{work}\n{notify}\n")
 
     def live(self, kills: int) -> datetime:
