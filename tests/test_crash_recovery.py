@@ -93,10 +93,12 @@ def test_a_waiting_run_that_history_says_was_skipped_has_that_end_whatever_becom
             file.write_text(f"{sound}\nenabled: false\n")
         case "removed":
             file.unlink()
+    said: list[dict[str, Any]] = []
     for minute in (3, 4):
-        tick = Tick(place.folder, place.state, now=NOON.replace(minute=minute), say=lambda _: None)
+        tick = Tick(place.folder, place.state, now=NOON.replace(minute=minute), say=said.append)
         tick.take_in()
         tick.drain()
+    assert [one["outcome"] for one in said if one["event"] == "ended"] == ["skipped"]
 
     ends = [record["run"] for record in place.journal() if record["type"] == "ended"]
     history = [json.loads(line) for line in place.state.history("broken").read_text().splitlines()]

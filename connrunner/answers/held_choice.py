@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from connrunner.answers.decided_run import require_ended_run
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.config import resolved
 from connrunner.core import instant
@@ -82,13 +83,8 @@ def _refuse_edited(connection: Connection, held: HeldRun) -> None:
 
 
 def _explain(view: WorkspaceView, name: str, number: int, kind: str, held: HeldRun | None) -> ArgumentError:
-    """Return why run *number*, which is not the one that is held, cannot be decided about."""
-    run = run_files.read_run(view.state, name, number)
-    if run is None:
-        started = view.journal_state.started.get(name)
-        if started is not None and started.run == number:
-            return ArgumentError(f"{name} #{number} still runs", hint=f"`connrunner stop {name}` ends it")
-        return ArgumentError(f"{name} has no run {number}", hint=f"see `connrunner runs {name}`")
+    """Return why run *number*, which is not the one that is held, cannot be decided about; raise that it has no end."""
+    run = require_ended_run(view, name, number)
     if run.outcome is not Outcome.HELD:
         ended = f"{run.outcome} at {instant.local(run.ended_at, view.zone(name))}"
         return ArgumentError(f"{name} #{number} is not held: it {ended}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connrunner.answers.decided_run import require_ended_run
 from connrunner.answers.workspace_view import WorkspaceView
 from connrunner.core import instant
 from connrunner.core.model import Connection, Outcome
@@ -17,12 +18,7 @@ def choose_undo(view: WorkspaceView, name: str, number: int, *, asked_by: str, r
     profile store knows.
     """
     connection: Connection = view.connection(name)
-    run = run_files.read_run(view.state, name, number)
-    if run is None:
-        started = view.journal_state.started.get(name)
-        if started is not None and started.run == number:
-            raise ArgumentError(f"{name} #{number} still runs", hint=f"`connrunner stop {name}` ends it")
-        raise ArgumentError(f"{name} has no run {number}", hint=f"see `connrunner runs {name}`")
+    run = require_ended_run(view, name, number)
     match run.intent.kind:
         case "export":
             raise ArgumentError(

@@ -1,4 +1,4 @@
-"""What `connrunner approve` and `connrunner decline` share: one decision about a held run, until it is carried out."""
+"""What `connrunner approve`, `decline` and `undo` share: one decision about an earlier run, until it is carried out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from connrunner.cli.run import GOOD, RunsWatcher
 from connrunner.cli.runs import HEAD, run_row
 from connrunner.core import run_records
 from connrunner.core.held_runs import DECLINED
+from connrunner.core.model import Run
+from connrunner.core.planning.due import DecisionRequest
 from connrunner.errors import ArgumentError
 from connrunner.state import requests
 
@@ -32,9 +34,34 @@ def decide(
 ) -> None:
     """Leave the decision, and wait until its run has ended; exits 1 when it came to something else."""
     view = context.view
+    check_reason(reason)
+    decision = choose_held_run(view, name, number, kind, asked_by=user_and_host(), reason=reason)
+    about = f"{name} #{decision.run}"
+    runs = carry_out(
+        context,
+        decision,
+        detach=detach,
+        left=f"{about} is {WORDS[kind]}; the next tick carries it out",
+        taken_out=f"{about}: the decision was taken back",
+    )
+    are_good = all(run.result.code == DECLINED if kind == "decline" else run.outcome in GOOD for run in runs)
+    leave(0 if are_good else 1)
+
+
+def check_reason(reason: str) -> None:
+    """ArgumentError for a reason that is too long."""
     if len(reason) > LONGEST:
         raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
-    decision = choose_held_run(view, name, number, kind, asked_by=user_and_host(), reason=reason)
+
+
+def carry_out(
+    context: CommandContext, decision: DecisionRequest, *, detach: bool, left: str, taken_out: str
+) -> list[Run]:
+    """Leave *decision*, wait until its run has ended, show that and return it.
+
+    With *detach* say *left* and exit; ArgumentError, in the words *taken_out*, when somebody took the decision back.
+    """
+    view, name = context.view, decision.connection
     view.prepare_state()
     decision = requests.request_decision(view.state, decision)
     if detach:
@@ -42,18 +69,18 @@ def decide(
             about = {"connection": name, "run": decision.run, "asked_by": decision.asked_by, "ended": False}
             context.echo_json(about)
         else:
-            click.echo(f"{name} #{decision.run} is {WORDS[kind]}; the next tick carries it out")
+            click.echo(left)
         leave(0)
-    watch = RunsWatcher(
-        view, [name], with_progress=sys.stderr.isatty() and not context.json, decision=decision, command=kind
-    )
+    is_watched = sys.stderr.isatty() and not context.json
+    watch = RunsWatcher(view, [name], with_progress=is_watched, decision=decision, command=decision.kind)
     runs = watch.until_they_ended()
     for run in runs:
         if context.json:
             context.echo_json(run_records.as_dict(run))
-        else:
-            click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
+            continue
+        click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
+        if run.result.detail.get("superseded"):
+            click.echo(f"what stays, and why: connrunner rejects {name} {run.run}")
     if watch.taken_out:
-        raise ArgumentError(f"{name} #{decision.run}: the decision was taken back")
-    are_good = all(run.result.code == DECLINED if kind == "decline" else run.outcome in GOOD for run in runs)
-    leave(0 if are_good else 1)
+        raise ArgumentError(taken_out)
+    return runs

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from connrunner.answers.account import user_and_host
 from connrunner.answers.undo_choice import choose_undo
-from connrunner.cli import text
+from connrunner.cli.decision import carry_out, check_reason
 from connrunner.cli.options import CommandContext, leave, with_context
-from connrunner.cli.run import GOOD, RunsWatcher
-from connrunner.cli.runs import HEAD, run_row
-from connrunner.core import run_records
-from connrunner.errors import ArgumentError
-from connrunner.state import requests
-
-LONGEST = 300  # characters of a reason
+from connrunner.cli.run import GOOD
 
 
 @click.command()
@@ -35,32 +27,17 @@ def undo_command(context: CommandContext, name: str, number: int, reason: str, d
     run stay known: they are not read again, a corrected file is. Exit codes: 0 it is undone, 1 it failed.
     """
     view = context.view
-    if len(reason) > LONGEST:
-        raise ArgumentError(f"the reason has {len(reason)} characters", hint=f"say it in {LONGEST}")
+    check_reason(reason)
     undo = choose_undo(view, name, number, asked_by=user_and_host(), reason=reason)
     if dry_run:
         from connrunner.cli.dry_run import run_dry
 
         leave(run_dry(context, [view.connection(name)], is_one=True, undo=number))
-    view.prepare_state()
-    undo = requests.request_decision(view.state, undo)
-    if detach:
-        if context.json:
-            context.echo_json({"connection": name, "run": number, "asked_by": undo.asked_by, "ended": False})
-        else:
-            click.echo(f"the undoing of {name} #{number} is asked for; the next tick does it")
-        leave(0)
-    watch = RunsWatcher(
-        view, [name], with_progress=sys.stderr.isatty() and not context.json, decision=undo, command="undo"
+    runs = carry_out(
+        context,
+        undo,
+        detach=detach,
+        left=f"the undoing of {name} #{number} is asked for; the next tick does it",
+        taken_out=f"the undoing of {name} #{number} was taken out of the queue",
     )
-    runs = watch.until_they_ended()
-    for run in runs:
-        if context.json:
-            context.echo_json(run_records.as_dict(run))
-        else:
-            click.echo(text.table(HEAD, [run_row(run, view.zone(name))], right={0, 2}))
-            if run.result.detail.get("superseded"):
-                click.echo(f"what stays, and why: connrunner rejects {name} {run.run}")
-    if watch.taken_out:
-        raise ArgumentError(f"the undoing of {name} #{number} was taken out of the queue")
     leave(0 if all(run.outcome in GOOD for run in runs) else 1)

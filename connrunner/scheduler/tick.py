@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from connrunner.config import load, place, stamps, zones
 from connrunner.config.versions.commit import repository
-from connrunner.core import instant, schedules
+from connrunner.core import instant, run_records, schedules
 from connrunner.core.alerts import on_time, rate_limit
 from connrunner.core.alerts.notice import Notice
 from connrunner.core.alerts.on_attention import AttentionFinding, decide_attention_notices
@@ -249,15 +249,20 @@ class Tick:
 
         A tick was killed between history and journal; the lane sees to what can still start. Hold the state lock.
         """
-        for request in requests.read_decisions(self.state):
-            if request.id not in journal_state.answered and request.connection not in self.lanes.withheld:
-                self.lanes.recorder.adopt(request.as_entry(), self.workspace)
+        decisions = requests.read_decisions(self.state)
+        entries = [one.as_entry() for one in decisions if one.id not in journal_state.answered]
         known, broken = self.workspace.connections, self.workspace.broken
         off = find_with(known, OFF)
-        for entry in list(journal_state.waiting.values()):
-            name = entry.connection
-            if name not in self.lanes.withheld and name not in broken and (name not in known or name in off):
-                self.lanes.recorder.adopt(entry, self.workspace)
+        entries += [
+            entry
+            for name, entry in journal_state.waiting.items()
+            if name not in broken and (name not in known or name in off)
+        ]
+        for entry in entries:
+            if entry.connection not in self.lanes.withheld:
+                adopted = self.lanes.recorder.adopt(entry, self.workspace)
+                if adopted is not None:
+                    self.say({"event": "ended", **run_records.as_dict(adopted)})
 
     def _newly_off(self, journal_state: JournalState) -> list[str]:
         """Return the connections that no tick has seen switched off before."""

@@ -21,9 +21,9 @@ from connrunner.lazy_dataclasses import asdict, dataclass, field, replace
 from connrunner.state import locks, run_files
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.untold import UntoldDamage, note_untold
-from connrunner.text.files import open_own, replace_file, write_all
+from connrunner.text.files import append_durably, open_own, replace_file
 from connrunner.text.nesting import parse_json
-from connrunner.text.regular_files import open_regular, read_regular
+from connrunner.text.regular_files import read_regular
 from connrunner.text.words import plural
 
 BUDGET = 1.0  # seconds of reading that one tick does
@@ -226,16 +226,10 @@ def _find_new(path: Path, lines: list[tuple[int, bytes]]) -> list[tuple[int, byt
 
 def _keep_aside(path: Path, lines: list[tuple[int, bytes]]) -> None:
     """Add *lines* to the file of what is damaged."""
-    if not lines:
-        return
     aside = damaged_file(path)
-    with recording(aside):
-        descriptor = open_regular(aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            write_all(descriptor, b"".join(line.rstrip(b"\n") + b"\n" for _, line in lines))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    if lines:
+        with recording(aside):
+            append_durably(aside, b"".join(line.rstrip(b"\n") + b"\n" for _, line in lines))
 
 
 def _write_note(folder: StateFolder, name: str, note: CheckNote) -> None:

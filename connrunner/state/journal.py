@@ -19,7 +19,7 @@ from connrunner.errors import StateError
 from connrunner.state.folder import StateFolder, recording
 from connrunner.state.journal_state import JournalState, apply_record, as_snapshot
 from connrunner.state.untold import UntoldDamage, note_untold
-from connrunner.text.files import append_whole, open_own, replace_file, sync_folder, write_all
+from connrunner.text.files import append_durably, append_whole, open_own, replace_file, sync_folder
 from connrunner.text.nesting import parse_json
 from connrunner.text.regular_files import open_regular, read_regular
 from connrunner.text.words import plural
@@ -214,12 +214,7 @@ class Journal:
 
     def _keep(self, data: bytes, offset: int, *, ending: int = 0) -> None:
         """Keep *data* aside, which stands at *offset* with an end of line of *ending* bytes, and note it to be told."""
-        aside = open_regular(self.aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            write_all(aside, data + b"\n")
-            os.fsync(aside)
-        finally:
-            os.close(aside)
+        append_durably(self.aside, data + b"\n")
         text = f"{plural(len(data) + ending, 'byte')} at byte {offset:,} without a record"
         found = f"{self.path} had {text}; they are kept in {self.aside}"
         self._note(found, "see what they were; move them away once you know why")

@@ -9,7 +9,6 @@ there.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from connrunner.core.alerts.on_attention import AttentionFinding
 from connrunner.core.run_records import MALFORMED
 from connrunner.lazy_dataclasses import dataclass
 from connrunner.state.folder import StateFolder, recording
-from connrunner.text.files import sync_folder, write_all
+from connrunner.text.files import append_durably, sync_folder
 from connrunner.text.nesting import parse_json
-from connrunner.text.regular_files import open_regular, read_regular
+from connrunner.text.regular_files import read_regular
 
 LIMIT = 1 << 24  # bytes that are read; a line has a few kB
 FULL = 1 << 22  # bytes from which on nothing is added: who is told of thousands of things looks at all of them
@@ -44,16 +43,10 @@ def note_untold(folder: StateFolder, damages: Iterable[UntoldDamage]) -> None:
         return
     path = _path(folder)
     with recording(path):
-        descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        try:
-            size = os.fstat(descriptor).st_size
-            if size < FULL:
-                begins = b"\n" if size else b""  # what a crash has torn ends there
-                write_all(descriptor, begins + b"\n".join(map(_encode, lines)) + b"\n")
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        sync_folder(folder.root)
+        if not path.exists() or path.stat().st_size < FULL:
+            # It begins with the end of a line: a crash may have torn the one before.
+            append_durably(path, b"\n" + b"\n".join(map(_encode, lines)) + b"\n")
+            sync_folder(folder.root)
 
 
 def read_untold(folder: StateFolder) -> list[UntoldDamage]:

@@ -208,6 +208,16 @@ def append_whole(descriptor: int, data: bytes, size: int) -> None:
         raise
 
 
+def append_durably(path: Path, data: bytes) -> None:
+    """Append *data* to a file of ours, which is made if need be; it is on the disk when this returns."""
+    descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_file(path: Path) -> None:
     """Make what the file *path* holds durable."""
     _sync(path, os.O_RDONLY)
